@@ -1,0 +1,1 @@
+"""Places GGUF models on GPUs for llama.cpp, and proves it."""
