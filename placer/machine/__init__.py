@@ -1,0 +1,5 @@
+"""Devices and what they have free: the engine's list, NVML's knowledge, the host."""
+
+from placer.machine.device import Device, GPUProcess, Machine, NvmlFacts
+
+__all__ = ["Device", "GPUProcess", "Machine", "NvmlFacts"]

@@ -1,0 +1,84 @@
+"""A machine as the engine sees it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPUProcess:
+    """A process that holds memory of a GPU."""
+
+    pid: int
+    name: str
+    used_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvmlFacts:
+    """What NVML adds to a CUDA device; None where the driver does not say."""
+
+    pci_bus_id: str
+    driver: str
+    link_generation: int | None
+    link_width: int | None
+    memory_clock_mhz: int | None
+    memory_bus_bits: int | None
+    processes: tuple[GPUProcess, ...]
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float | None:
+        """Memory bandwidth: bus width x clock x 2 transfers a clock."""
+        if self.memory_clock_mhz is None or self.memory_bus_bits is None:
+            return None
+        return self.memory_bus_bits / 8 * self.memory_clock_mhz * 1e6 * 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device of the engine's list.
+
+    Attributes:
+        name: as ``-dev`` and ``-ot`` spell it, ``"CUDA0"``.
+        buffer_type: what ``-ot`` calls its memory; differs from the name for RPC.
+        description: the card's name.
+        total_bytes: as the engine reports, whole MiB.
+        free_bytes: likewise, at the time of asking.
+        nvml: what NVML knows of it, where it does.
+    """
+
+    name: str
+    buffer_type: str
+    description: str
+    total_bytes: int
+    free_bytes: int
+    nvml: NvmlFacts | None = None
+
+    @property
+    def backend(self) -> str:
+        """``"CUDA"`` of ``"CUDA0"``."""
+        match = re.match(r"[A-Za-z]+", self.name)
+        return match[0] if match else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The devices in the engine's order, and the host.
+
+    Attributes:
+        devices: as ``--list-devices`` prints them.
+        engine_build: what the engine calls itself, or None where none was asked.
+        host_total_bytes: the machine's memory.
+        host_free_bytes: what of it is available.
+    """
+
+    devices: tuple[Device, ...]
+    engine_build: str | None
+    host_total_bytes: int
+    host_free_bytes: int
+
+    @property
+    def buffer_types(self) -> tuple[str, ...]:
+        """What ``-ot`` may name, the devices in order and the CPU last."""
+        return (*(device.buffer_type for device in self.devices), "CPU")

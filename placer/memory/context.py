@@ -1,0 +1,59 @@
+"""Bytes of context a layer: KV cache, latent cache, recurrent state.
+
+Sources are files of llama.cpp build 10435.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from placer.gguf import row_bytes
+from placer.units import pad
+
+if TYPE_CHECKING:
+    from placer.model import LayerShape, ModelShape
+    from placer.placement import Workload
+
+
+def context_bytes_by_layer(
+    shape: ModelShape, workload: Workload
+) -> tuple[int, ...] | None:
+    """Bytes of context of each layer, or None where placer has no formula.
+
+    ``shape.cache_unknown`` says why not. -ot never moves any of it: it follows the
+    layer's device, or stays on the CPU with ``--no-kv-offload``.
+    """
+    if shape.cache_unknown is not None:
+        return None
+    return tuple(_layer_bytes(layer, shape, workload) for layer in shape.layers)
+
+
+def _layer_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
+    if layer.recurrent_elements:
+        # f32, one row a sequence: llama-memory-recurrent.cpp:99
+        return 4 * layer.recurrent_elements * max(workload.parallel, 1)
+    if not layer.has_kv or layer.n_head_kv == 0:
+        return 0
+    cells = kv_cells(layer, shape, workload) * workload.n_stream
+    n_bytes = kv_row_bytes(workload.type_k, layer.head_dim_k * layer.n_head_kv)
+    if not shape.is_mla:
+        n_bytes += kv_row_bytes(workload.type_v, layer.head_dim_v * layer.n_head_kv)
+    return n_bytes * cells
+
+
+def kv_row_bytes(type_name: str, n_elements: int) -> int:
+    """Bytes of one cell: ggml_row_size of the cache type."""
+    return row_bytes(type_name.upper(), n_elements)
+
+
+def kv_cells(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
+    """Cells of one stream of the layer's cache.
+
+    A window holds its own length for each slot that shares the stream, and one
+    physical batch: llama-kv-cache-iswa.cpp:74.
+    """
+    full = workload.n_ctx_seq
+    if not layer.is_swa or workload.swa_full:
+        return full
+    sharing = workload.parallel if workload.kv_unified else 1
+    return pad(min(full, shape.n_swa * sharing + workload.n_ubatch), 256)
