@@ -1,0 +1,1 @@
+"""The only part that starts anything: engines, their logs, dry runs, load tests."""

@@ -1,0 +1,201 @@
+"""The engine: which llama-server, which build, what it lists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from placer.engine.environment import engine_environment
+from placer.errors import MachineError
+from placer.machine import Device
+from placer.units import from_mib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVER_VARIABLE = "PLACER_LLAMA_SERVER"
+DEVICE_LINE = re.compile(
+    r"^\s+(?P<name>[A-Za-z]+\d+): (?P<description>.*) "
+    r"\((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)\s*$"
+)
+VERSION_LINE = re.compile(r"version: .*", re.MULTILINE)
+BUILD_IN_VERSION = re.compile(r"(?:build |version: )(\d+)\D.*?\b([0-9a-f]{7,40})\b")
+ASK_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A llama-server and the environment it runs in.
+
+    Attributes:
+        binary: the program.
+        config_home: an empty folder that stands in for the user's settings.
+        variables: added to its environment.
+        rpc: endpoints of ``--rpc``, or None.
+        build: what it calls itself.
+    """
+
+    binary: Path
+    config_home: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    rpc: str | None = None
+    build: str = "unknown"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a launch."""
+        return engine_environment(self.binary, self.config_home, self.variables)
+
+    def ask(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run the engine with flags that make it answer and end.
+
+        Raises:
+            MachineError: it cannot be started or does not end.
+        """
+        try:
+            return subprocess.run(
+                [str(self.binary), *args],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=ASK_TIMEOUT_S,
+                check=False,
+            )
+        except OSError as error:
+            raise MachineError(
+                f"cannot be started: {error.strerror}",
+                path=self.binary,
+                hint="give a llama-server with --server",
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise MachineError(
+                f"did not answer {' '.join(args)} in {ASK_TIMEOUT_S} s",
+                path=self.binary,
+                hint="look at the driver: nvidia-smi, vulkaninfo",
+            ) from None
+
+
+def find_binary(given: Path | None, bundled: Path | None = None) -> Path:
+    """The llama-server to use: given, named by the environment, bundled, or on PATH.
+
+    Args:
+        given: ``--server``.
+        bundled: an engine to prefer to the one on PATH, for emulated devices.
+
+    Raises:
+        MachineError: none is there.
+    """
+    named = given or _path_or_none(os.environ.get(SERVER_VARIABLE))
+    if named is not None:
+        found = shutil.which(named)
+        if found is None:
+            raise MachineError(
+                "no such program",
+                path=named,
+                hint=f"give a llama-server with --server or {SERVER_VARIABLE}",
+            )
+        return Path(found)
+    if bundled is not None:
+        return bundled
+    on_path = shutil.which("llama-server")
+    if on_path is None:
+        raise MachineError(
+            "no llama-server is on PATH",
+            hint=f"install llama.cpp or name it with --server or {SERVER_VARIABLE}; "
+            "--emulate 400,300 tries placer without a GPU",
+        )
+    return Path(on_path)
+
+
+def identify(engine: Engine) -> str:
+    """What the engine calls itself: ``"10434 (7e4c0a9)"``.
+
+    Raises:
+        MachineError: it ended by a signal or is no llama-server.
+    """
+    answer = engine.ask("--version")
+    text = answer.stdout + answer.stderr
+    version = VERSION_LINE.search(text)
+    if answer.returncode != 0 or version is None:
+        raise _not_an_engine(engine, answer)
+    match = BUILD_IN_VERSION.search(version[0])
+    return version[0].removeprefix("version: ") if match is None else _build(match)
+
+
+def _build(match: re.Match[str]) -> str:
+    return f"{match[1]} ({match[2]})"
+
+
+def list_devices(engine: Engine) -> tuple[Device, ...]:
+    """The devices as the engine lists them, with what is free now.
+
+    Raises:
+        MachineError: the engine fails or lists none.
+    """
+    rpc = ["--rpc", engine.rpc] if engine.rpc else []
+    answer = engine.ask(*rpc, "--list-devices")
+    if answer.returncode != 0:
+        raise _not_an_engine(engine, answer)
+    return parse_devices(answer.stdout, engine.rpc)
+
+
+def parse_devices(text: str, rpc: str | None = None) -> tuple[Device, ...]:
+    """The devices of the output of ``--list-devices`` (arg.cpp:1139)."""
+    endpoints = rpc.split(",") if rpc else []
+    found = []
+    for line in text.splitlines():
+        match = DEVICE_LINE.match(line)
+        if match is None:
+            continue
+        found.append(
+            Device(
+                name=match["name"],
+                buffer_type=_buffer_type(match["name"], endpoints),
+                description=match["description"],
+                total_bytes=from_mib(int(match["total"])),
+                free_bytes=from_mib(int(match["free"])),
+            )
+        )
+    return tuple(found)
+
+
+def _buffer_type(name: str, endpoints: list[str]) -> str:
+    """What ``-ot`` calls the memory of a device.
+
+    An RPC device's buffer carries the endpoint and the index inside it, which is 0
+    for a server of one device: ggml-rpc.cpp:766.
+    """
+    if name.startswith("RPC") and name[3:].isdigit():
+        index = int(name[3:])
+        if index < len(endpoints):
+            return f"RPC0[{endpoints[index]}]"
+    return name
+
+
+def _path_or_none(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _not_an_engine(
+    engine: Engine, answer: subprocess.CompletedProcess[str]
+) -> MachineError:
+    last = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
+    said = f", it said {last[0].strip()[:120]!r}" if last else ""
+    if answer.returncode < 0:
+        import signal
+
+        name = signal.Signals(-answer.returncode).name
+        hint = "use a build of llama.cpp for this processor"
+        return MachineError(f"died with {name}{said}", path=engine.binary, hint=hint)
+    return MachineError(
+        f"is no llama-server: it exited with {answer.returncode}{said}",
+        path=engine.binary,
+        hint="give a llama-server with --server",
+    )

@@ -1,0 +1,89 @@
+"""The engine's own dry run: exact figures in half a second, no weight read.
+
+A stock llama-server with ``--fit on`` makes a model and a context without allocating
+them and prints the memory table for exactly the given flags; it is stopped before it
+loads anything. (fit.cpp:29, llama.cpp build 10435.)
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from placer.engine.follow import LogFollower
+from placer.engine.log import BreakdownRow, LogFacts, read_log
+from placer.memory import MemoryBreakdown, MemoryEstimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from placer.engine.process import EngineProcess, Runner
+    from placer.machine import Machine
+
+MEASURED = "fitting params to free memory took"
+TIMEOUT_S = 120.0
+STEP_S = 0.01
+
+
+def dry_run(
+    runner: Runner, args: Sequence[str], machine: Machine, *, log_path: Path
+) -> MemoryEstimate | None:
+    """What the engine says that each device would hold, or None if it will not say.
+
+    Args:
+        runner: starts the engine.
+        args: the flags of the launch, without ``--fit`` and verbosity.
+        machine: the devices, for their order.
+        log_path: where the engine's output goes.
+    """
+    process = runner.start([*args, "--fit", "on", "-v"], log_path=log_path)
+    try:
+        lines = _lines_until_measured(process)
+    finally:
+        process.stop()
+    return estimate_of(read_log(lines), machine)
+
+
+def estimate_of(facts: LogFacts, machine: Machine) -> MemoryEstimate | None:
+    """The memory table of a log as an estimate, None if the log has no table."""
+    rows = {row.device: row for row in facts.breakdown}
+    if "Host" not in rows:
+        return None
+    absent = BreakdownRow(
+        device="",
+        total_bytes=None,
+        free_bytes=None,
+        model_bytes=0,
+        context_bytes=0,
+        compute_bytes=0,
+    )
+    devices = tuple(_triple(rows.get(d.name, absent)) for d in machine.devices)
+    return MemoryEstimate(
+        devices=devices,
+        host=_triple(rows["Host"]),
+        source="dry-run",
+        graph_splits=facts.graph_splits,
+    )
+
+
+def _triple(row: BreakdownRow) -> MemoryBreakdown:
+    return MemoryBreakdown(
+        model_bytes=row.model_bytes,
+        context_bytes=row.context_bytes,
+        compute_bytes=row.compute_bytes,
+    )
+
+
+def _lines_until_measured(process: EngineProcess) -> list[str]:
+    follower = LogFollower(process.log_path)
+    deadline_s = time.monotonic() + TIMEOUT_S
+    lines: list[str] = []
+    while time.monotonic() < deadline_s:
+        ended = process.exit_code() is not None
+        new = follower.new_lines()
+        lines += new
+        if ended or any(MEASURED in line for line in new):
+            break
+        time.sleep(STEP_S)
+    return lines

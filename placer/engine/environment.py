@@ -1,0 +1,44 @@
+"""The environment of every engine that placer starts: nothing of the user's leaks in.
+
+``LLAMA_ARG_*`` and the engine's own config files change a launch silently
+(arg.cpp:717), so the one is removed and the other is looked for in an empty folder.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCRUBBED_PREFIXES = ("LLAMA_ARG_", "LLAMA_LOG_")
+
+
+def engine_environment(
+    binary: Path, config_home: Path, extra: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment to start ``binary`` with.
+
+    Args:
+        binary: libraries that stand beside it are found.
+        config_home: an empty folder, ``XDG_CONFIG_HOME`` of the engine.
+        extra: what the machine needs, emulated devices for one; wins.
+    """
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(SCRUBBED_PREFIXES)
+    }
+    env["XDG_CONFIG_HOME"] = str(config_home)
+    # gdb must not attach to an aborting server: ggml.c:157.
+    env["GGML_NO_BACKTRACE"] = "1"
+    # A GPU's index is then NVML's and nvidia-smi's too.
+    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    folder = binary.resolve().parent
+    if any(folder.glob("libllama*.so*")):
+        path = [str(folder), *filter(None, [env.get("LD_LIBRARY_PATH")])]
+        env["LD_LIBRARY_PATH"] = os.pathsep.join(path)
+    env.update(extra)
+    return env

@@ -1,0 +1,151 @@
+"""The one seam to a running engine: start it, watch it, end exactly it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from placer.errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from placer.engine.binary import Engine
+
+STOP_TIMEOUT_S = 10.0
+PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child must not take the loader's locks.
+LIBC = ctypes.CDLL(None)
+
+
+class EngineProcess(Protocol):
+    """A started llama-server.
+
+    **Ownership.** Who starts it stops it; ``stop`` may be called at any time and more
+    than once, and leaves no process of its group behind.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id on this host, None where it has none."""
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers, without a final slash."""
+
+    @property
+    def log_path(self) -> Path:
+        """The file that holds all that it says."""
+
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+    def stop(self) -> int:
+        """End it and all it started; the exit code."""
+
+
+class Runner(Protocol):
+    """Starts llama-servers: here, in a container, or in a test's imagination."""
+
+    def start(self, args: Sequence[str], *, log_path: Path) -> EngineProcess:
+        """Start one with ``args``, host and port added.
+
+        Raises:
+            MachineError: it cannot be started at all.
+        """
+
+
+class LocalRunner:
+    """Starts llama-server as a child of this process, in a group of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def start(self, args: Sequence[str], *, log_path: Path) -> EngineProcess:
+        """Start it on a free loopback port, its output going to ``log_path``."""
+        port = free_port()
+        rpc = ["--rpc", self._engine.rpc] if self._engine.rpc else []
+        binary = str(self._engine.binary)
+        argv = [binary, *rpc, *args, "--host", "127.0.0.1", "--port", str(port)]
+        with log_path.open("ab") as log:
+            try:
+                child = subprocess.Popen(
+                    argv,
+                    env=self._engine.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - prctl alone
+                )
+            except OSError as error:
+                raise MachineError(
+                    f"cannot be started: {error.strerror}",
+                    path=binary,
+                    hint="give a llama-server with --server",
+                ) from None
+        return LocalProcess(child, port, log_path)
+
+
+class LocalProcess:
+    """A llama-server that is a child of this process."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], port: int, log_path: Path
+    ) -> None:
+        self._child = child
+        self._port = port
+        self._log_path = log_path
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its group's too."""
+        return self._child.pid
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def log_path(self) -> Path:
+        """The file that holds all that it says."""
+        return self._log_path
+
+    def exit_code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._child.poll()
+
+    def stop(self) -> int:
+        """SIGTERM, then SIGKILL to the group, then wait."""
+        if self._child.poll() is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(STOP_TIMEOUT_S)
+        # Whatever it started goes too, and itself if it did not listen.
+        self._signal(signal.SIGKILL)
+        return self._child.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed if placer is (Linux)."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

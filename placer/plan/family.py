@@ -1,0 +1,247 @@
+"""The four strategies as families of spreads, each with its best member.
+
+A family answers one question exactly: given so many bytes on each device, which
+spread is the best that they hold? The search turns what launches teach into bytes and
+asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from placer.model.shape import is_expert
+from placer.placement import Placement, Strategy, TensorException
+
+if TYPE_CHECKING:
+    from placer.model import ModelShape
+    from placer.plan.costs import SlotCosts
+
+Capacities = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How much of the model each device takes, front to back.
+
+    Attributes:
+        slots: of each device, as ``-ts`` has them.
+        kept: layers of each device whose experts stay with it; None where all do.
+    """
+
+    slots: tuple[int, ...]
+    kept: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All spreads of one strategy.
+
+    Attributes:
+        strategy: which.
+        shape: the model.
+        costs: of each device.
+        device: the only device used, for ``ONE_GPU``.
+    """
+
+    strategy: Strategy
+    shape: ModelShape
+    costs: tuple[SlotCosts, ...]
+    device: int | None = None
+
+    def best(self, capacities: Capacities) -> Spread | None:
+        """The best spread that the capacities hold, None if there is none.
+
+        Args:
+            capacities: bytes of weights and context for each device.
+
+        Best is: most on the GPUs, then most on the first, then on the second...
+        """
+        if self.strategy is Strategy.ONE_GPU:
+            return self._one_gpu(capacities)
+        if self.strategy is Strategy.LAYERS:
+            return self._fill(capacities, None, 0)
+        if self.strategy is Strategy.EXPERTS_ON_CPU:
+            return self._experts(capacities)
+        return self._layers(capacities)
+
+    def value(self, spread: Spread) -> tuple[int, ...]:
+        """What makes one spread of the family better than another; bigger is better."""
+        units = spread.slots if spread.kept is None else spread.kept
+        return (sum(units), *units)
+
+    def loads(self, spread: Spread) -> tuple[int, ...]:
+        """Bytes of weights and context that each device takes, by formula."""
+        loads = []
+        start = self.shape.n_slots - sum(spread.slots)
+        for index, count in enumerate(spread.slots):
+            costs = self.costs[index]
+            load = sum(costs.fixed[start : start + count])
+            load += sum(
+                costs.experts[slot] for slot in self._kept(spread, index, start)
+            )
+            loads.append(load)
+            start += count
+        return tuple(loads)
+
+    def placement(self, spread: Spread) -> Placement:
+        """The spread as a placement."""
+        return Placement(
+            split=spread.slots,
+            main_gpu=self.device,
+            exceptions=frozenset(self._exceptions(spread)),
+        )
+
+    @cached_property
+    def everything(self) -> tuple[int, ...]:
+        """Capacities that hold any spread."""
+        return tuple(costs.total_bytes for costs in self.costs)
+
+    def unit_bytes(self, device: int) -> int:
+        """The smallest step by which a device's load grows."""
+        costs = self.costs[device]
+        if self.strategy is Strategy.EXPERTS_ON_CPU:
+            return min(size for size in costs.experts if size)
+        return min(map(sum, zip(costs.fixed, costs.experts, strict=True)))
+
+    def _kept(self, spread: Spread, device: int, start: int) -> list[int]:
+        """The slots of the device whose experts stay with their layer."""
+        slots = range(start, start + spread.slots[device])
+        moe = [slot for slot in slots if self.costs[device].experts[slot]]
+        return moe if spread.kept is None else moe[: spread.kept[device]]
+
+    def _exceptions(self, spread: Spread) -> Iterator[TensorException]:
+        if spread.kept is None:
+            return
+        start = self.shape.n_slots - sum(spread.slots)
+        for device, count in enumerate(spread.slots):
+            kept = set(self._kept(spread, device, start))
+            for layer in self.shape.layers[start : start + count]:
+                if layer.index not in kept:
+                    yield from (
+                        TensorException(tensor=t.name, buffer="CPU")
+                        for t in layer.tensors
+                        if is_expert(t.name)
+                    )
+            start += count
+
+    def _one_gpu(self, capacities: Capacities) -> Spread | None:
+        device = self.device or 0
+        if self.costs[device].total_bytes > capacities[device]:
+            return None
+        slots = [0] * len(self.costs)
+        slots[device] = self.shape.n_slots
+        return Spread(slots=tuple(slots))
+
+    def _layers(self, capacities: Capacities) -> Spread | None:
+        """The most layers, the output among them, that the devices hold together."""
+        for start in range(self.shape.n_slots):
+            spread = self._fill(capacities, None, start)
+            if spread is not None:
+                return spread
+        return None
+
+    def _experts(self, capacities: Capacities) -> Spread | None:
+        """The most expert layers beside the dense part of every layer."""
+        room = [
+            self._most_kept(device, capacity)
+            for device, capacity in enumerate(capacities)
+        ]
+        most = min(sum(room), len(self.shape.moe_layers))
+        for total in range(most, -1, -1):
+            for kept in vectors(total, room):
+                spread = self._fill(capacities, kept, 0)
+                if spread is not None:
+                    return spread
+        return None
+
+    def _most_kept(self, device: int, capacity: int) -> int:
+        """No more expert layers than this can be on the device."""
+        costs = self.costs[device]
+        sizes = sorted(
+            fixed + experts
+            for fixed, experts in zip(costs.fixed, costs.experts, strict=True)
+            if experts
+        )
+        return sum(1 for load in accumulate(sizes) if load <= capacity)
+
+    def _fill(
+        self, capacities: Capacities, kept: Sequence[int] | None, start: int
+    ) -> Spread | None:
+        """Give each device in turn as many slots as it holds; None if any is left.
+
+        Front-loading is optimal: what an earlier device takes, a later one need not.
+        """
+        slot, counts = start, []
+        for device, capacity in enumerate(capacities):
+            later = None if kept is None else sum(kept[device + 1 :])
+            quota = None if kept is None else kept[device]
+            end = self._fill_device(device, capacity, slot, quota, later)
+            if end is None:
+                return None
+            counts.append(end - slot)
+            slot = end
+        if slot < self.shape.n_slots:
+            return None
+        return Spread(slots=tuple(counts), kept=None if kept is None else tuple(kept))
+
+    def _fill_device(
+        self, device: int, room: int, slot: int, quota: int | None, later: int | None
+    ) -> int | None:
+        """The slot after the last that the device holds; None if it misses its quota.
+
+        ``quota`` is the expert layers that it must keep, None for as many as come;
+        ``later`` those that must be left for the devices after it.
+        """
+        costs = self.costs[device]
+        kept = 0
+        while slot < costs.n_slots:
+            experts = costs.experts[slot]
+            if experts and later is not None and self._moe_from(slot) <= later:
+                break
+            keeps = bool(experts) and (quota is None or kept < quota)
+            cost = costs.fixed[slot] + (experts if keeps else 0)
+            if cost > room:
+                break
+            room -= cost
+            kept += keeps
+            slot += 1
+        return slot if quota is None or kept == quota else None
+
+    def _moe_from(self, slot: int) -> int:
+        return self._moe_after[slot]
+
+    @cached_property
+    def _moe_after(self) -> tuple[int, ...]:
+        """For each slot, how many expert layers stand at it or after it."""
+        flags = [1 if size else 0 for size in self.costs[0].experts]
+        return tuple(reversed(list(accumulate(reversed(flags)))))
+
+
+def families(shape: ModelShape, costs: tuple[SlotCosts, ...]) -> tuple[Family, ...]:
+    """The families worth trying, in order of preference: A, C, D, B."""
+    found = [
+        Family(strategy=Strategy.ONE_GPU, shape=shape, costs=costs, device=device)
+        for device in range(len(costs))
+    ]
+    if len(costs) > 1:
+        found.append(Family(strategy=Strategy.LAYERS, shape=shape, costs=costs))
+    if shape.is_moe:
+        found.append(Family(strategy=Strategy.EXPERTS_ON_CPU, shape=shape, costs=costs))
+    found.append(Family(strategy=Strategy.LAYERS_ON_CPU, shape=shape, costs=costs))
+    return tuple(found)
+
+
+def vectors(total: int, most: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Whole vectors below ``most`` with this sum, the greatest first entry first."""
+    if not most:
+        if total == 0:
+            yield ()
+        return
+    rest = sum(most[1:])
+    for first in range(min(total, most[0]), max(total - rest, 0) - 1, -1):
+        for tail in vectors(total - first, most[1:]):
+            yield (first, *tail)

@@ -1,0 +1,114 @@
+"""Probe, trial: a question, and what is persisted of its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from placer.engine.judge import Verdict
+    from placer.engine.observation import Observation
+    from placer.memory import MemoryBreakdown, MemoryEstimate
+    from placer.placement import Placement, Strategy
+    from placer.plan import Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A question, complete before it is asked.
+
+    Attributes:
+        number: of the launch, from 1.
+        strategy: the family it comes from.
+        spread: its coordinates there.
+        placement: where everything goes.
+        args: the flags of the launch.
+        formula: what placer's formula says.
+        dry_run: what the engine's dry run says, None if it would not.
+        purpose: why it is asked.
+    """
+
+    number: int
+    strategy: Strategy
+    spread: Spread
+    placement: Placement
+    args: tuple[str, ...]
+    formula: MemoryEstimate
+    dry_run: MemoryEstimate | None
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A probe, what was seen and what it means."""
+
+    probe: Probe
+    observation: Observation
+    verdict: Verdict
+
+
+def probe_record(probe: Probe) -> dict[str, Any]:
+    """The probe as the journal keeps it."""
+    return {
+        "number": probe.number,
+        "strategy": probe.strategy.value,
+        "slots": list(probe.spread.slots),
+        "kept": None if probe.spread.kept is None else list(probe.spread.kept),
+        "args": list(probe.args),
+        "formula": estimate_record(probe.formula),
+        "dry_run": None if probe.dry_run is None else estimate_record(probe.dry_run),
+        "purpose": probe.purpose,
+    }
+
+
+def trial_record(trial: Trial) -> dict[str, Any]:
+    """The trial as the journal keeps it."""
+    seen, verdict = trial.observation, trial.verdict
+    return {
+        **probe_record(trial.probe),
+        "verdict": verdict.outcome.value,
+        "device": verdict.device,
+        "phase": None if verdict.phase is None else verdict.phase.value,
+        "asked_bytes": verdict.asked_bytes,
+        "free_bytes": verdict.free_bytes,
+        "evidence": list(verdict.evidence),
+        "stage": seen.stage.title,
+        "exit_code": seen.exit_code,
+        "buffers": [
+            {"device": b.device, "phase": b.phase.value, "bytes": b.n_bytes}
+            for b in seen.facts.buffers
+        ],
+        "peak_bytes": None if seen.peak_bytes is None else list(seen.peak_bytes),
+        "graph_splits": seen.facts.graph_splits,
+        "pipelined": seen.facts.pipelined,
+        "prompt_tokens": seen.prompt_tokens,
+        "prompt_tokens_per_s": _rounded(seen.prompt_tokens_per_s),
+        "decode_tokens_per_s": None
+        if seen.single is None
+        else _rounded(seen.single.decoded_tokens_per_s),
+        "load_s": _rounded(seen.load_s),
+        "total_s": _rounded(seen.total_s),
+    }
+
+
+def estimate_record(estimate: MemoryEstimate) -> dict[str, Any]:
+    """An estimate as JSON prints it."""
+    return {
+        "source": estimate.source,
+        "devices": [breakdown_record(device) for device in estimate.devices],
+        "host": breakdown_record(estimate.host),
+        "graph_splits": estimate.graph_splits,
+    }
+
+
+def breakdown_record(breakdown: MemoryBreakdown) -> dict[str, int | None]:
+    """A triple as JSON prints it."""
+    return {
+        "model_bytes": breakdown.model_bytes,
+        "context_bytes": breakdown.context_bytes,
+        "compute_bytes": breakdown.compute_bytes,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
