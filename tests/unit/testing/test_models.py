@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
@@ -16,18 +16,11 @@ from placer.testing.models_file import Weight, text, write_file
 from placer.testing.models_vocabulary import MIN_TOKENS, Vocabulary, byte_alphabet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
-class Writer(Protocol):
-    """A function of ``placer.testing.models`` that writes a model."""
-
-    def __call__(self, path: Path, *, seed: int = 0, **shape: int) -> Path:
-        """The path, with a model of that shape in it."""
-        ...
-
-
-WRITERS: dict[str, Writer] = {
+WRITERS: dict[str, Callable[..., Path]] = {
     "llama": models.write_llama,
     "qwen3moe": models.write_qwen3moe,
     "gpt-oss": models.write_gpt_oss,
