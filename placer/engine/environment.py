@@ -34,8 +34,6 @@ def engine_environment(
     env["XDG_CONFIG_HOME"] = str(config_home)
     # gdb must not attach to an aborting server: ggml.c:157.
     env["GGML_NO_BACKTRACE"] = "1"
-    # A GPU's index is then NVML's and nvidia-smi's too.
-    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     folder = binary.resolve().parent
     if any(folder.glob("libllama*.so*")):
         path = [str(folder), *filter(None, [env.get("LD_LIBRARY_PATH")])]

@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from placer.machine.device import Device, GPUProcess, NvmlFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
-def with_nvml(
-    devices: tuple[Device, ...], pci_bus_ids: dict[str, str]
-) -> tuple[Device, ...]:
-    """The same devices, the CUDA ones with NVML's facts where it can be asked.
+def with_nvml(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+    """The same devices, the CUDA ones with NVML's facts where it can be asked."""
+    with _nvml(devices) as nvml:
+        if nvml is None:
+            return devices
+        handles = _handles(nvml, devices)
+        return tuple(
+            device
+            if handles.get(device.name) is None
+            else replace(device, nvml=_facts(nvml, handles[device.name]))
+            for device in devices
+        )
 
-    Args:
-        devices: the engine's list.
-        pci_bus_ids: device name -> PCI bus id where the engine logged one. A device
-            without one is matched by its position, which is NVML's own order under
-            ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` (placer always sets it).
-    """
+
+class NvmlWatch:
+    """Memory of a process on the CUDA devices, as the driver counts it."""
+
+    def __init__(self, devices: tuple[Device, ...]) -> None:
+        self._devices = devices
+
+    @classmethod
+    def of(cls, devices: tuple[Device, ...]) -> NvmlWatch | None:
+        """A watch over the devices, None where NVML cannot see all of them."""
+        with _nvml(devices) as nvml:
+            seen = {} if nvml is None else _handles(nvml, devices)
+        return cls(devices) if len(seen) == len(devices) else None
+
+    def used_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """Bytes that the process holds of each device now; None if not known."""
+        with _nvml(self._devices) as nvml:
+            if nvml is None:
+                return None
+            handles = _handles(nvml, self._devices)
+            used = [
+                _used_by(nvml, handles.get(device.name), pid)
+                for device in self._devices
+            ]
+        return tuple(used)
+
+
+@contextmanager
+def _nvml(devices: tuple[Device, ...]) -> Iterator[Any]:
+    """NVML, ready to be asked, or None where there is no CUDA device or no driver."""
     if not any(device.backend == "CUDA" for device in devices):
-        return devices
+        yield None
+        return
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return devices
+        yield None
+        return
     try:
-        return tuple(_with_facts(pynvml, device, pci_bus_ids) for device in devices)
+        yield pynvml
     finally:
         pynvml.nvmlShutdown()
 
 
-def _with_facts(nvml: Any, device: Device, pci_bus_ids: dict[str, str]) -> Device:
-    if device.backend != "CUDA":
-        return device
-    try:
-        handle = _handle(nvml, device, pci_bus_ids)
-    except nvml.NVMLError:
-        return device
-    return replace(device, nvml=_facts(nvml, handle))
+def _handles(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
+    """NVML's handle of each CUDA device.
+
+    The engine's list gives no PCI id, and CUDA's order is not NVML's: a device is
+    matched by the card's name, and cards of one name among themselves in order.
+    """
+    by_name: dict[str, list[Any]] = {}
+    for index in range(nvml.nvmlDeviceGetCount()):
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        by_name.setdefault(_text(nvml.nvmlDeviceGetName(handle)), []).append(handle)
+    found = {}
+    for device in devices:
+        if device.backend == "CUDA" and by_name.get(device.description):
+            found[device.name] = by_name[device.description].pop(0)
+    return found
 
 
-def _handle(nvml: Any, device: Device, pci_bus_ids: dict[str, str]) -> Any:
-    bus_id = pci_bus_ids.get(device.name)
-    if bus_id is not None:
-        return nvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
-    return nvml.nvmlDeviceGetHandleByIndex(int(device.name.removeprefix("CUDA")))
+def _used_by(nvml: Any, handle: Any, pid: int) -> int:
+    if handle is None:
+        return 0
+    return sum(
+        process.usedGpuMemory or 0
+        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        if process.pid == pid
+    )
 
 
 def _facts(nvml: Any, handle: Any) -> NvmlFacts:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.memory import MemoryEstimate, estimate_memory
+from placer.placement import Strategy
 from placer.plan.costs import slot_costs
 from placer.plan.family import Family, Spread, families
 
 if TYPE_CHECKING:
     from placer.machine import Machine
     from placer.model import ModelShape
-    from placer.placement import Placement, Strategy, Workload
+    from placer.placement import Placement, Workload
 
 # Compute buffers depend on the placement and the placement on them; it settles fast.
 ROUNDS = 4
@@ -101,6 +102,30 @@ def candidate_of(
         estimate=estimate,
         headroom_bytes=headroom_bytes(estimate, machine),
     )
+
+
+def candidate_for_placement(
+    placement: Placement, shape: ModelShape, workload: Workload, machine: Machine
+) -> Candidate:
+    """Any placement, a hand-made one for example, with what the formula says of it."""
+    estimate = estimate_memory(shape, workload, placement, machine)
+    return Candidate(
+        strategy=strategy_of(placement, shape),
+        spread=Spread(slots=placement.split),
+        placement=placement,
+        estimate=estimate,
+        headroom_bytes=headroom_bytes(estimate, machine),
+    )
+
+
+def strategy_of(placement: Placement, shape: ModelShape) -> Strategy:
+    """Which of the four strategies a placement is."""
+    if placement.n_gpu_layers < shape.n_slots:
+        return Strategy.LAYERS_ON_CPU
+    if any(exception.buffer == "CPU" for exception in placement.exceptions):
+        return Strategy.EXPERTS_ON_CPU
+    used = sum(1 for n in placement.split if n)
+    return Strategy.ONE_GPU if used == 1 else Strategy.LAYERS
 
 
 def headroom_bytes(estimate: MemoryEstimate, machine: Machine) -> tuple[int, ...]:

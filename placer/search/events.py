@@ -6,9 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from placer.engine.loadtest import LoadProgress
+    from pathlib import Path
+
+from placer.engine.loadtest import LoadProgress
+from placer.machine import Machine
     from placer.placement import Strategy
     from placer.search.trial import Probe, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStarted:
+    """The record is open and the devices are known.
+
+    Attributes:
+        folder: where the record lies.
+        machine: the devices, with what they have free.
+        compiles_shaders: whether the first prompt will take most of a minute more.
+    """
+
+    folder: Path
+    machine: Machine
+    compiles_shaders: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,4 +68,4 @@ class TrialDone:
     trial: Trial
 
 
-Event = FamilySkipped | FamilyStarted | Launching | Progress | TrialDone
+Event = StudyStarted | FamilySkipped | FamilyStarted | Launching | Progress | TrialDone

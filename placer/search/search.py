@@ -68,6 +68,7 @@ class Search:
     extra_args: tuple[str, ...]
     journal: Journal
     on_event: Callable[[Event], None]
+    best: Trial | None = None
     trials: list[Trial] = field(default_factory=list)
     shortfalls: list[FamilySkipped] = field(default_factory=list)
 
@@ -206,7 +207,7 @@ class FamilySearch:
             trial = self._launch(spread)
             loads = self.family.loads(spread)
             if trial.verdict.outcome is Outcome.FITS:
-                self.best = trial
+                self.best = self.search.best = trial
                 for device, load in zip(evidence.devices, loads, strict=True):
                     device.hold(load)
             elif trial.verdict.outcome.is_oom:

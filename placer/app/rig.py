@@ -1,0 +1,128 @@
+"""The engine and the devices that a verb works with, for as long as it works."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from placer.engine.binary import Engine, find_binary, identify, list_devices
+from placer.engine.process import LocalRunner, Runner
+from placer.errors import InputError, MachineError
+from placer.machine import Device, Machine
+from placer.machine.nvml import NvmlWatch, with_nvml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from placer.engine.loadtest import MemoryWatch
+    from placer.testing import EmulatedMachine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """An engine that answers, its devices, and how to start it.
+
+    Attributes:
+        engine: the llama-server and its environment.
+        machine: its devices, with what was free when they were asked.
+        runner: starts it.
+        watch: memory of its processes, where it can be seen.
+        compiles_shaders: whether the first prompt will compile shaders for most of a
+            minute: emulated devices, before their cache is warm.
+    """
+
+    engine: Engine
+    machine: Machine
+    runner: Runner
+    watch: MemoryWatch | None
+    compiles_shaders: bool = False
+
+
+@contextmanager
+def open_rig(
+    *,
+    server: Path | None = None,
+    emulate: tuple[int, ...] | None = None,
+    rpc: str | None = None,
+) -> Iterator[Rig]:
+    """An engine and its devices.
+
+    Args:
+        server: the llama-server, or None for the one of the environment or of PATH.
+        emulate: capacities in MiB of emulated GPUs to use instead of the real ones.
+        rpc: endpoints of ``--rpc``, ``"host:port,host:port"``.
+
+    Raises:
+        MachineError: no engine, no device, or an engine that does not work.
+    """
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="placer-"))
+        if emulate is None:
+            binary = find_binary(server)
+            engine = Engine(binary=binary, config_home=Path(home), rpc=rpc)
+            yield _rig(engine, None)
+            return
+        emulated = stack.enter_context(_emulated(emulate))
+        engine = Engine(
+            binary=_engine_for_emulation(server),
+            config_home=Path(home),
+            variables=emulated.env,
+            rpc=rpc,
+        )
+        yield _rig(engine, emulated)
+
+
+def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
+    engine = replace(engine, build=identify(engine))
+    devices = list_devices(engine)
+    if not devices:
+        raise MachineError(
+            "lists no device",
+            path=engine.binary,
+            hint="use a build for your GPU, or --emulate 400,300 to try without one",
+        )
+    watch: MemoryWatch | None = NvmlWatch.of(devices)
+    compiles = False
+    if emulated is not None:
+        from placer.testing import EmulatedWatch, shader_cache_is_cold
+
+        watch, compiles = EmulatedWatch(emulated), shader_cache_is_cold()
+    return Rig(
+        engine=engine,
+        machine=machine_of(with_nvml(devices), engine.build),
+        runner=LocalRunner(engine),
+        watch=watch,
+        compiles_shaders=compiles,
+    )
+
+
+def machine_of(devices: tuple[Device, ...], build: str | None) -> Machine:
+    """The devices with the host's memory as it is now."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return Machine(
+        devices=devices,
+        engine_build=build,
+        host_total_bytes=memory.total,
+        host_free_bytes=memory.available,
+    )
+
+
+def _emulated(capacities_mib: tuple[int, ...]) -> EmulatedMachine:
+    from placer.testing import EmulatedMachine
+
+    if not capacities_mib or min(capacities_mib) < 1:
+        raise InputError(
+            "emulated devices need a capacity", hint="give MiB, as in --emulate 400,300"
+        )
+    return EmulatedMachine(capacities_mib)
+
+
+def _engine_for_emulation(server: Path | None) -> Path:
+    from placer.testing import bundled_engine
+
+    return find_binary(server, bundled_engine())

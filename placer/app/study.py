@@ -1,0 +1,141 @@
+"""Opening and closing the record of a search."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from placer.engine.loadtest import LoadTest
+from placer.errors import PlacerError
+from placer.search.events import StudyStarted
+from placer.search.journal import SCHEMA, Journal
+from placer.search.search import Found, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from placer.app.rig import Rig
+    from placer.app.target import Target
+    from placer.engine.observation import Proof
+    from placer.gguf import GGUFFile
+    from placer.search.events import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A search that has ended, and where its record lies."""
+
+    folder: Path
+    found: Found
+
+
+def run_study(
+    target: Target,
+    rig: Rig,
+    *,
+    logs: Path,
+    proof: Proof,
+    on_event: Callable[[Event], None],
+) -> Study:
+    """Search, with every step on disk before the next.
+
+    Raises:
+        SearchError: nothing was seen to fit.
+        JournalError: the record cannot be written.
+    """
+    journal = Journal(_new_folder(logs / target.name))
+    search = Search(
+        test=LoadTest(
+            runner=rig.runner,
+            machine=rig.machine,
+            shape=target.shape,
+            workload=target.workload,
+            proof=proof,
+            watch=rig.watch,
+        ),
+        model_path=str(target.file.path),
+        extra_args=target.extra_args,
+        journal=journal,
+        on_event=on_event,
+    )
+    journal.append("study", _header(target, rig, proof))
+    on_event(
+        StudyStarted(
+            folder=journal.folder,
+            machine=rig.machine,
+            compiles_shaders=rig.compiles_shaders,
+        )
+    )
+    try:
+        found = search.run()
+    except (PlacerError, KeyboardInterrupt) as error:
+        _end(journal, search, str(error) or "interrupted")
+        raise
+    _end(journal, search, found.stopped)
+    return Study(folder=journal.folder, found=found)
+
+
+def fingerprint(file: GGUFFile) -> str:
+    """Sixteen hex digits that change with any tensor or key of the model."""
+    digest = hashlib.sha256()
+    for key in sorted(file.metadata):
+        digest.update(f"{key}={file.metadata[key]!r}\n".encode(errors="replace"))
+    for tensor in file.tensors:
+        digest.update(f"{tensor!r}\n".encode(errors="replace"))
+    return digest.hexdigest()[:16]
+
+
+def _end(journal: Journal, search: Search, stopped: str | None) -> None:
+    best = search.best
+    journal.append(
+        "end",
+        {
+            "best": None if best is None else best.probe.number,
+            "stopped": stopped,
+            "launches": len(search.trials),
+        },
+    )
+    journal.close()
+
+
+def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
+    file = target.file
+    return {
+        "schema": SCHEMA,
+        "profile": target.name,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {
+            "name": file.path.name,
+            "architecture": file.architecture,
+            "shards": len(file.shards),
+            "size_bytes": file.size_bytes,
+            "n_layer": target.shape.n_layer_all,
+            "fingerprint": fingerprint(file),
+        },
+        "workload": asdict(target.workload),
+        "extra_args": list(target.extra_args),
+        "devices": [
+            {
+                "name": device.name,
+                "description": device.description,
+                "total_bytes": device.total_bytes,
+                "free_bytes": device.free_bytes,
+            }
+            for device in rig.machine.devices
+        ],
+        "engine": rig.engine.build,
+        "proof": proof.name.lower(),
+    }
+
+
+def _new_folder(parent: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = parent / stamp
+    count = 1
+    while folder.exists():
+        count += 1
+        folder = parent / f"{stamp}-{count}"
+    return folder

@@ -1,0 +1,229 @@
+"""What a verb works on: a profile of models.conf, or a model file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from placer.errors import InputError
+from placer.gguf import GGUFFile, read_gguf
+from placer.model import ModelShape, model_shape
+from placer.placement import Workload
+from placer.profiles import (
+    Argument,
+    Conf,
+    Profile,
+    flag_values,
+    parse_arguments,
+    read_arguments,
+    read_conf,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONF_VARIABLE = "PLACER_CONF"
+MODELS_VARIABLE = "PLACER_MODELS_DIR"
+CONF_DEFAULT = Path("models.conf")
+MODELS_DEFAULT = Path("models")
+
+# Flags that a Workload says, and flags that a Placement says.
+WORKLOAD_FLAGS = frozenset(
+    "-c -b -ub -np -kvu -ctk -ctv -fa --swa-full -kvo --op-offload".split()
+)
+PLACEMENT_FLAGS = frozenset(
+    "-ngl -ts -ot -sm -mg -cmoe -ncmoe -fit -fitt -fitc".split()
+)
+# Flags that would hide the server or its log from placer, with their values.
+HIDING_FLAGS = {
+    "--api-key": 1,
+    "--api-key-file": 1,
+    "--log-file": 1,
+    "--log-disable": 0,
+}
+ON = {"on": True, "off": False}
+# -np of a server that is not told: server.cpp:151.
+SLOTS_AUTO = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model, what is asked of it, and the profile it came from.
+
+    Attributes:
+        name: the profile's id, or the model's file name.
+        file: the header of the model.
+        shape: what the engine makes of it.
+        workload: what is asked.
+        placement_args: the placement that the profile has today.
+        extra_args: flags of the profile that placer passes through.
+        profile: None for a bare model file.
+        conf: the file that holds the profile.
+    """
+
+    name: str
+    file: GGUFFile
+    shape: ModelShape
+    workload: Workload
+    placement_args: tuple[str, ...] = ()
+    extra_args: tuple[str, ...] = ()
+    profile: Profile | None = None
+    conf: Conf | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where profiles and models are looked for; None is the environment's default."""
+
+    conf: Path | None = None
+    models: Path | None = None
+
+    @property
+    def conf_path(self) -> Path:
+        """The profile file."""
+        return self.conf or Path(os.environ.get(CONF_VARIABLE) or CONF_DEFAULT)
+
+    @property
+    def models_path(self) -> Path:
+        """The models folder."""
+        return self.models or Path(os.environ.get(MODELS_VARIABLE) or MODELS_DEFAULT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Changes to the workload from the command line; None leaves the profile's."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    extra_args: tuple[str, ...] = ()
+
+
+def resolve(name: str, folders: Folders, asked: Asked) -> Target:
+    """The profile or the model file of that name.
+
+    Raises:
+        InputError: neither is there, or either is damaged.
+    """
+    if name.endswith(".gguf") or os.sep in name:
+        return _bare_model(_model_path(name, folders), asked)
+    conf = read_conf(folders.conf_path)
+    profile = conf.profile(name)
+    if profile.model is None:
+        raise InputError(
+            f"[{name}] has no MODEL",
+            path=profile.path,
+            line=profile.line,
+            hint="add MODEL=, a file under the models folder",
+        )
+    file = read_gguf(_model_path(profile.model, folders))
+    shape = model_shape(file)
+    arguments = read_arguments(profile)
+    return Target(
+        name=name,
+        file=file,
+        shape=shape,
+        workload=workload_of(flag_values(arguments), shape, asked),
+        placement_args=_tokens(arguments, PLACEMENT_FLAGS),
+        extra_args=(*_passed_through(arguments), *asked.extra_args),
+        profile=profile,
+        conf=conf,
+    )
+
+
+def _bare_model(path: Path, asked: Asked) -> Target:
+    file = read_gguf(path)
+    shape = model_shape(file)
+    arguments = parse_arguments(" ".join(asked.extra_args))
+    return Target(
+        name=shape.name,
+        file=file,
+        shape=shape,
+        workload=workload_of(flag_values(arguments), shape, asked),
+        extra_args=asked.extra_args,
+    )
+
+
+def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Workload:
+    """The workload of flags by their names, changed as asked.
+
+    What neither says is the engine's default: ``-np`` auto is four slots with one
+    cache for all (server.cpp:151), ``-c 0`` the context that the model was trained
+    for.
+    """
+    values: dict[str, Any] = {
+        "ctx": _whole(flags, "-c"),
+        "batch": _whole(flags, "-b"),
+        "ubatch": _whole(flags, "-ub"),
+        "parallel": _whole(flags, "-np"),
+        "kv_unified": ON.get(flags.get("-kvu", "")),
+        "type_k": flags.get("-ctk"),
+        "type_v": flags.get("-ctv"),
+        "flash_attn": flags.get("-fa"),
+        "swa_full": ON.get(flags.get("--swa-full", "")),
+        "kv_offload": ON.get(flags.get("-kvo", "")),
+        "op_offload": ON.get(flags.get("--op-offload", "")),
+    }
+    values |= {key: value for key, value in asked.values.items() if value is not None}
+    if (values["parallel"] or -1) < 0:
+        values["parallel"] = SLOTS_AUTO
+        values["kv_unified"] = values["kv_unified"] is not False
+    elif values["kv_unified"] is None:
+        values["kv_unified"] = False
+    if not values["ctx"]:
+        values["ctx"] = shape.context_length or 4096
+    return Workload(
+        **{key: value for key, value in values.items() if value is not None}
+    )
+
+
+def _whole(flags: Mapping[str, str], name: str) -> int | None:
+    text = flags.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(
+            f"{name} {text!r} is no whole number", hint="give a number"
+        ) from None
+
+
+def _tokens(arguments: Sequence[Argument], names: frozenset[str]) -> tuple[str, ...]:
+    """The tokens of the arguments with these names."""
+    return tuple(
+        token for a in arguments if a.name in names for token in a.text.split()
+    )
+
+
+def _passed_through(arguments: Sequence[Argument]) -> tuple[str, ...]:
+    """What is neither workload nor placement, and hides nothing from placer."""
+    owned = WORKLOAD_FLAGS | PLACEMENT_FLAGS
+    tokens = [t for a in arguments if a.name not in owned for t in a.text.split()]
+    kept: list[str] = []
+    skip = 0
+    for token in tokens:
+        if skip:
+            skip -= 1
+        elif token in HIDING_FLAGS:
+            skip = HIDING_FLAGS[token]
+        else:
+            kept.append(token)
+    return tuple(kept)
+
+
+def _model_path(name: str, folders: Folders) -> Path:
+    """The file itself, or under the models folder.
+
+    Raises:
+        InputError: it is in neither place.
+    """
+    here, there = Path(name), folders.models_path / name
+    for path in (there, here):
+        if path.is_file():
+            return path
+    looked = there if there == here or here.is_absolute() else f"{there} and {here}"
+    raise InputError(
+        f"model {name} was not found; looked for {looked}",
+        hint=f"give its folder with --models-dir or {MODELS_VARIABLE}",
+    )

@@ -1,0 +1,353 @@
+"""The verbs of the command, as a library: each returns a value and prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from placer.app.rig import Rig, open_rig
+from placer.app.study import Study, run_study
+from placer.app.target import Asked, Folders, Target, resolve
+from placer.engine.dryrun import dry_run
+from placer.engine.observation import Proof
+from placer.gguf import GGUFFile, read_gguf
+from placer.model import ModelShape, model_shape
+from placer.placement import placement_args, placement_from_args
+from placer.plan import Candidate, plan_candidates
+from placer.plan.plan import candidate_for_placement, headroom_bytes
+from placer.profiles import Conf, Edit, diff, read_conf, write_conf
+from placer.profiles import undo as undo_conf
+from placer.report import written_reports
+from placer.search.records import StudyRecord, latest_proved, read_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from placer.machine import Machine
+    from placer.memory import MemoryEstimate
+    from placer.search.events import Event
+
+LOGS_DEFAULT = Path("search_logs")
+DOCS_DEFAULT = Path("docs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where everything is: the engine, its devices, the files.
+
+    Attributes:
+        server: the llama-server; None for ``PLACER_LLAMA_SERVER`` or the one on PATH.
+        emulate: capacities in MiB of emulated GPUs, None for the real ones.
+        rpc: endpoints of ``--rpc``.
+        conf: the profile file; None for ``PLACER_CONF`` or ``models.conf``.
+        models: the models folder; None for ``PLACER_MODELS_DIR`` or ``models``.
+        logs: where searches are recorded.
+    """
+
+    server: Path | None = None
+    emulate: tuple[int, ...] | None = None
+    rpc: str | None = None
+    conf: Path | None = None
+    models: Path | None = None
+    logs: Path = LOGS_DEFAULT
+
+    @property
+    def folders(self) -> Folders:
+        """Where profiles and models are looked for."""
+        return Folders(conf=self.conf, models=self.models)
+
+    def rig(self) -> Any:
+        """The engine and the devices, as a context manager."""
+        return open_rig(server=self.server, emulate=self.emulate, rpc=self.rpc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A model file: its header and what the engine makes of it."""
+
+    file: GGUFFile
+    shape: ModelShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """A placement with what formula and dry run say, kept apart.
+
+    Attributes:
+        candidate: the placement and its formula.
+        args: its flags.
+        dry_run: the engine's figures, None where it was not asked or did not answer.
+        headroom_bytes: of each device, by the better of the two.
+    """
+
+    candidate: Candidate
+    args: tuple[str, ...]
+    dry_run: MemoryEstimate | None
+    headroom_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Ranked candidates for a target on a machine, best first."""
+
+    target: Target
+    machine: Machine
+    candidates: tuple[Rated, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a write to models.conf changed, or would change."""
+
+    before: Conf
+    after: Conf
+    written: bool
+
+    @property
+    def diff(self) -> str:
+        """Unified diff, ``""`` where nothing changes."""
+        return diff(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimized:
+    """A search that found its largest placement, and the profile it was written to."""
+
+    target: Target
+    machine: Machine
+    study: Study
+    applied: Applied | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of a model: changes to the profile's workload.
+
+    Attributes:
+        values: fields of ``Workload`` to change, by name; None leaves one as it is.
+        extra_args: further flags for the engine, passed through.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    extra_args: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> Asked:
+        """The same for the resolver."""
+        return Asked(values=self.values, extra_args=self.extra_args)
+
+
+def inspect(model: Path) -> Inspection:
+    """What a model file is; only its header is read.
+
+    Raises:
+        InputError: it is no whole GGUF.
+    """
+    file = read_gguf(model)
+    return Inspection(file=file, shape=model_shape(file))
+
+
+def devices(where: Where) -> Machine:
+    """The devices that the engine lists, and the host.
+
+    Raises:
+        MachineError: no engine, or no device.
+    """
+    with where.rig() as rig:
+        machine: Machine = rig.machine
+    return machine
+
+
+def estimate(
+    name: str, where: Where, request: Request, placement: tuple[str, ...] = ()
+) -> tuple[Target, Machine, Rated]:
+    """What a placement holds: the given flags, else the profile's, else all on GPUs.
+
+    Raises:
+        PlacerError: as for ``plan``.
+    """
+    target = resolve(name, where.folders, request.asked)
+    with where.rig() as rig:
+        flags = placement or target.placement_args
+        chosen = placement_from_args(flags, target.shape, rig.machine)
+        candidate = candidate_for_placement(
+            chosen, target.shape, target.workload, rig.machine
+        )
+        return target, rig.machine, rate(candidate, target, rig)
+
+
+def plan(name: str, where: Where, request: Request) -> Plan:
+    """The placements worth trying, best first, each with the engine's dry run.
+
+    Raises:
+        InputError: the model or the profile is not what it should be.
+        MachineError: no engine, or no device.
+    """
+    target = resolve(name, where.folders, request.asked)
+    with where.rig() as rig:
+        candidates = plan_candidates(target.shape, target.workload, rig.machine)
+        rated = tuple(rate(candidate, target, rig) for candidate in candidates)
+        return Plan(target=target, machine=rig.machine, candidates=rated)
+
+
+def rate(candidate: Candidate, target: Target, rig: Rig) -> Rated:
+    """The candidate with the engine's own figures."""
+    flags = tuple(placement_args(candidate.placement, target.shape))
+    args = (
+        "-m",
+        str(target.file.path),
+        *target.workload.args(),
+        *target.extra_args,
+        *flags,
+    )
+    with TemporaryDirectory(prefix="placer-") as folder:
+        said = dry_run(
+            rig.runner, args, rig.machine, log_path=Path(folder) / "dry-run.log"
+        )
+    return Rated(
+        candidate=candidate,
+        args=flags,
+        dry_run=said,
+        headroom_bytes=headroom_bytes(said or candidate.estimate, rig.machine),
+    )
+
+
+def optimize(
+    name: str,
+    where: Where,
+    request: Request,
+    *,
+    proof: Proof = Proof.FULL,
+    write: bool = True,
+    on_event: Callable[[Event], None] | None = None,
+) -> Optimized:
+    """The largest placement that was seen to fit, written to the profile.
+
+    Args:
+        name: a profile, or a model file (then nothing is written).
+        where: engine, devices, files.
+        request: changes to the workload.
+        proof: how far each launch is taken.
+        write: False leaves models.conf as it is, and only says what would change.
+        on_event: told of all that happens.
+
+    Raises:
+        SearchError: nothing was seen to fit.
+        InputError, MachineError, JournalError: as their names say.
+    """
+    target = resolve(name, where.folders, request.asked)
+    with where.rig() as rig:
+        study = run_study(
+            target, rig, logs=where.logs, proof=proof, on_event=on_event or _ignore
+        )
+        machine: Machine = rig.machine
+    applied = None
+    if target.profile is not None:
+        applied = apply(name, where, write=write, study=read_study(study.folder))
+    return Optimized(target=target, machine=machine, study=study, applied=applied)
+
+
+def _ignore(event: Event) -> None:
+    """Nobody is listening."""
+
+
+def apply(
+    name: str, where: Where, *, write: bool = True, study: StudyRecord | None = None
+) -> Applied:
+    """Write what a search found to its profile.
+
+    Args:
+        name: the profile.
+        where: the files.
+        write: False only says what would change.
+        study: the search; None for the newest that found anything.
+
+    Raises:
+        InputError: no such profile or no such search, or the file cannot be written.
+    """
+    record = study or latest_proved(where.logs, name)
+    before = read_conf(where.folders.conf_path)
+    after = before.updated(name, edit_of(record))
+    if write and after.data != before.data:
+        write_conf(after, where.folders.conf_path)
+        return Applied(before=before, after=after, written=True)
+    return Applied(before=before, after=after, written=False)
+
+
+def edit_of(study: StudyRecord) -> Edit:
+    """The change to a profile that a study's best trial amounts to."""
+    best = study.best
+    if best is None:
+        raise AssertionError("only a proved study is applied")
+    args = best["args"]
+    workload = study.header["workload"]
+    speed = best["decode_tokens_per_s"]
+    return Edit(
+        on=datetime.now(UTC).date(),
+        ctx_size=workload["ctx"],
+        fit=False,
+        speed=None if speed is None else f"{speed:.1f} t/s",
+        placement=tuple(args[args.index("-ngl") :]),
+        workload=_workload_args(workload),
+        provenance=_facts(study, best),
+    )
+
+
+def _workload_args(workload: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        "-b",
+        str(workload["batch"]),
+        "-ub",
+        str(workload["ubatch"]),
+        "-np",
+        str(workload["parallel"]),
+        "-kvu" if workload["kv_unified"] else "-no-kvu",
+        "-ctk",
+        workload["type_k"],
+        "-ctv",
+        workload["type_v"],
+        "-fa",
+        workload["flash_attn"],
+    )
+
+
+def _facts(study: StudyRecord, best: Mapping[str, Any]) -> dict[str, str]:
+    """What was measured, as the profile's comment keeps it."""
+    facts = {
+        "proved": study.header["started"][:10],
+        "proof": study.header["proof"],
+        "engine": study.header["engine"],
+        "strategy": best["strategy"],
+        "launches": str(study.end["launches"] if study.end else len(study.trials)),
+    }
+    for index, device in enumerate(study.header["devices"]):
+        free = device["free_bytes"] >> 20
+        facts[f"free.{device['name']}"] = f"{free}MiB"
+        if best["peak_bytes"] is not None:
+            facts[f"peak.{device['name']}"] = f"{best['peak_bytes'][index] >> 20}MiB"
+    for key in ("prompt_tokens_per_s", "decode_tokens_per_s"):
+        if best[key] is not None:
+            facts[key] = f"{best[key]:.1f}"
+    facts["study"] = f"{study.folder.parent.name}/{study.folder.name}"
+    return facts
+
+
+def undo(where: Where, *, force: bool = False) -> Conf:
+    """Take back placer's last write to the profile file.
+
+    Raises:
+        InputError: nothing to take back, or the file was changed since.
+    """
+    return undo_conf(where.folders.conf_path, force=force)
+
+
+def report(where: Where, docs: Path = DOCS_DEFAULT) -> tuple[Path, ...]:
+    """Write the documents that the journals amount to; their paths.
+
+    Raises:
+        JournalError: a journal is damaged.
+    """
+    return written_reports(where.logs, docs)
