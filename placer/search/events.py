@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-from placer.engine.loadtest import LoadProgress
-from placer.machine import Machine
+    from placer.engine.loadtest import LoadProgress
+    from placer.machine import Machine
     from placer.placement import Strategy
     from placer.search.trial import Probe, Trial
 
