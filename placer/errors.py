@@ -13,7 +13,12 @@ Running out of device memory is a verdict, never an error. Ctrl-C exits 130.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class PlacerError(Exception):
@@ -79,3 +84,12 @@ class JournalError(PlacerError):
     """The record of a search cannot be written or read."""
 
     exit_code = 5
+
+
+@contextmanager
+def placed(path: Path | None, line: int | None) -> Iterator[None]:
+    """An InputError from inside names the file and the line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.problem, path=path, line=line, hint=error.hint) from None

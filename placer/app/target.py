@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import InputError
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
-from placer.placement import Workload
-from placer.profiles import (
-    Argument,
-    Conf,
-    Profile,
-    flag_values,
-    parse_arguments,
-    read_arguments,
-    read_conf,
-)
+from placer.placement import Workload, whole_number
+from placer.placement.arguments import Argument, flag_values, parse_arguments
+from placer.profiles import Conf, Profile, read_arguments, read_conf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,14 +172,7 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
 
 def _whole(flags: Mapping[str, str], name: str) -> int | None:
     text = flags.get(name)
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(
-            f"{name} {text!r} is no whole number", hint="give a number"
-        ) from None
+    return None if text is None else whole_number(name, text)
 
 
 def _tokens(arguments: Sequence[Argument], names: frozenset[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What is asked (Workload), what is decided (Placement), and how flags say both."""
 
-from placer.placement.flags import placement_args, placement_from_args
+from placer.placement.flags import placement_args, placement_from_args, whole_number
 from placer.placement.overrides import (
     Override,
     buffer_of_tensors,
@@ -22,4 +22,5 @@ __all__ = [
     "parse_overrides",
     "placement_args",
     "placement_from_args",
+    "whole_number",
 ]

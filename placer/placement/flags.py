@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from placer.errors import InputError
+from placer.placement.arguments import Argument, flag_values, parse_arguments
 from placer.placement.overrides import (
     Override,
     buffer_of_tensors,
@@ -51,33 +52,51 @@ def placement_from_args(
     """The placement that llama-server would make of the flags.
 
     Args:
-        args: any of ``-ngl -ts -ot -sm -mg -cmoe -ncmoe`` in the engine's spelling,
-            with their values; others are passed over.
+        args: any of ``-ngl -ts -ot -sm -mg -cmoe -ncmoe`` in any of the engine's
+            spellings, with their values; others are passed over.
         shape: the model.
         machine: the devices, for the default split (free memory) and the buffers.
 
     Raises:
         InputError: a value that the engine would refuse.
     """
-    flags = FlagReader(args)
-    n_slots = shape.n_slots
-    n_gpu_layers = flags.integer(("-ngl", "--gpu-layers", "--n-gpu-layers"), n_slots)
-    act = n_slots if n_gpu_layers < 0 else min(n_gpu_layers, n_slots)
+    arguments = parse_arguments(" ".join(args))
+    flags = flag_values(arguments)
+    act = _layers_on_gpu(flags.get("-ngl", "auto"), shape.n_slots)
     main_gpu = None
-    if flags.text(("-sm", "--split-mode"), "layer") == "none":
-        main_gpu = flags.integer(("-mg", "--main-gpu"), 0)
+    if flags.get("-sm") == "none":
+        main_gpu = whole_number("-mg", flags.get("-mg", "0"))
         split = tuple(act if i == main_gpu else 0 for i in range(len(machine.devices)))
     else:
-        split = _whole_slots(_shares(flags, machine), act)
+        split = _whole_slots(_shares(flags.get("-ts", ""), machine), act)
     bare = Placement(split=split, main_gpu=main_gpu)
-    overrides = flags.overrides()
-    exceptions = _exceptions(bare, overrides, shape, machine)
+    exceptions = _exceptions(bare, _overrides(arguments), shape, machine)
     return Placement(split=split, exceptions=exceptions, main_gpu=main_gpu)
 
 
-def _shares(flags: FlagReader, machine: Machine) -> tuple[float, ...]:
+def whole_number(flag: str, text: str) -> int:
+    """The number that a flag was given.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(
+            f"{flag} {text!r} is no whole number", hint="give a number"
+        ) from None
+
+
+def _layers_on_gpu(text: str, n_slots: int) -> int:
+    """``-ngl``: ``auto`` and ``all`` are everything (llama-model.cpp:1745)."""
+    n = -1 if text in ("auto", "all") else whole_number("-ngl", text)
+    return n_slots if n < 0 else min(n, n_slots)
+
+
+def _shares(text: str, machine: Machine) -> tuple[float, ...]:
     """The shares of ``-ts``, or free memory where it is not given."""
-    text = flags.text(("-ts", "--tensor-split"), "")
+    n_devices = len(machine.devices)
     free = tuple(float(device.free_bytes) for device in machine.devices)
     if not text:
         return free
@@ -87,14 +106,33 @@ def _shares(flags: FlagReader, machine: Machine) -> tuple[float, ...]:
         raise InputError(
             f"-ts {text!r} is no list of numbers", hint="write -ts 33,15"
         ) from None
-    if len(shares) > len(machine.devices) and any(shares[len(machine.devices) :]):
+    if any(shares[n_devices:]):
         raise InputError(
-            f"-ts {text} names {len(shares)} devices, there are {len(machine.devices)}",
+            f"-ts {text} names {len(shares)} devices, there are {n_devices}",
             hint="give one number a device",
         )
-    padded = shares + (0.0,) * len(machine.devices)
-    padded = padded[: len(machine.devices)]
+    padded = (*shares, *(0.0,) * n_devices)[:n_devices]
     return padded if any(padded) else free
+
+
+def _overrides(arguments: Sequence[Argument]) -> tuple[Override, ...]:
+    """``-ot``, ``-cmoe`` and ``-ncmoe`` in order: they share one list.
+
+    Source: common.h:1113, arg.cpp:2720.
+    """
+    found: list[Override] = []
+    for argument in arguments:
+        value = argument.value or ""
+        if argument.name == "-ot":
+            found += parse_overrides(value)
+        elif argument.name == "-cmoe":
+            found.append(Override(pattern=CPU_MOE, buffer="CPU"))
+        elif argument.name == "-ncmoe":
+            found += [
+                Override(pattern=rf"blk\.{layer}{CPU_MOE}", buffer="CPU")
+                for layer in range(whole_number("-ncmoe", value))
+            ]
+    return tuple(found)
 
 
 def _whole_slots(shares: tuple[float, ...], act: int) -> tuple[int, ...]:
@@ -149,53 +187,3 @@ def home_buffers(
 
 def _buffer(device: int | None, names: tuple[str, ...]) -> str:
     return "CPU" if device is None else names[device]
-
-
-class FlagReader:
-    """Values of flags in an argv; the last one wins, as in the engine."""
-
-    def __init__(self, args: Sequence[str]) -> None:
-        self._args = tuple(args)
-
-    def text(self, names: tuple[str, ...], default: str) -> str:
-        """The value that follows the last of ``names``."""
-        for index in range(len(self._args) - 1, -1, -1):
-            if self._args[index] in names:
-                if index + 1 == len(self._args):
-                    raise InputError(
-                        f"{self._args[index]} stands without a value",
-                        hint="give it one",
-                    )
-                return self._args[index + 1]
-        return default
-
-    def integer(self, names: tuple[str, ...], default: int) -> int:
-        """The same as a whole number; ``all`` and ``auto`` are -1."""
-        text = self.text(names, str(default))
-        if text in ("all", "auto"):
-            return -1
-        try:
-            return int(text)
-        except ValueError:
-            raise InputError(
-                f"{names[0]} {text!r} is no whole number", hint="give a number"
-            ) from None
-
-    def overrides(self) -> tuple[Override, ...]:
-        """``-ot``, ``-cmoe`` and ``-ncmoe`` in order: they share one list.
-
-        Source: common.h:1113, arg.cpp:2720.
-        """
-        found: list[Override] = []
-        for index, arg in enumerate(self._args):
-            value = self._args[index + 1] if index + 1 < len(self._args) else ""
-            if arg in ("-ot", "--override-tensor"):
-                found += parse_overrides(value)
-            elif arg in ("-cmoe", "--cpu-moe"):
-                found.append(Override(pattern=CPU_MOE, buffer="CPU"))
-            elif arg in ("-ncmoe", "--n-cpu-moe"):
-                found += [
-                    Override(pattern=rf"blk\.{layer}{CPU_MOE}", buffer="CPU")
-                    for layer in range(self.integer((arg,), 0))
-                ]
-        return tuple(found)

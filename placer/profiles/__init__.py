@@ -16,14 +16,6 @@ touch: :mod:`placer.profiles.edit`.
 
 from __future__ import annotations
 
-from placer.profiles.arguments import (
-    OPTIONS,
-    Argument,
-    Option,
-    flag_values,
-    parse_arguments,
-    unread_tokens,
-)
 from placer.profiles.conf import Conf, parse_conf
 from placer.profiles.diff import diff
 from placer.profiles.edit import Edit
@@ -31,19 +23,13 @@ from placer.profiles.profile import Profile, read_arguments
 from placer.profiles.store import read_conf, undo, write_conf
 
 __all__ = [
-    "OPTIONS",
-    "Argument",
     "Conf",
     "Edit",
-    "Option",
     "Profile",
     "diff",
-    "flag_values",
-    "parse_arguments",
     "parse_conf",
     "read_arguments",
     "read_conf",
     "undo",
-    "unread_tokens",
     "write_conf",
 ]

@@ -15,9 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from placer.errors import InputError
+from placer.errors import InputError, placed
 from placer.profiles.extra_args import PLACEMENT, given_arguments, rewrite
-from placer.profiles.lines import placed
 from placer.profiles.profile import KEYS, find_section, read_profile, values_digest
 from placer.profiles.provenance import VALUES
 from placer.profiles.splice import put_facts, put_value
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from placer.profiles.arguments import Argument
+    from placer.placement.arguments import Argument
     from placer.profiles.lines import Line
     from placer.profiles.profile import Profile
 

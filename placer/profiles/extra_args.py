@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from placer.errors import InputError
-from placer.profiles.arguments import OVERRIDES, parse_arguments
+from placer.placement.arguments import OVERRIDES, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from placer.profiles.arguments import Argument
+    from placer.placement.arguments import Argument
 
 PLACEMENT = frozenset(
     {"-ngl", "-ts", "-ot", "-sm", "-mg", "-fit", "-dev", "-cmoe", "-ncmoe"}

@@ -8,7 +8,6 @@ line. A byte order mark stays in the text of line 1.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from placer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 BLANKS = " \t\r"  # around keys, values and lines; a lone \r at the end of a file too
@@ -135,15 +134,6 @@ def _section_name(bare: str, path: Path, number: int) -> str:
         hint = "write [name] alone on its line, of letters, digits, _ and -"
         raise InputError(problem, path=path, line=number, hint=hint)
     return match.group(1)
-
-
-@contextmanager
-def placed(path: Path | None, line: int | None) -> Iterator[None]:
-    """An InputError from inside names the file and the line."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(error.problem, path=path, line=line, hint=error.hint) from None
 
 
 def _quoted(text: str) -> str:

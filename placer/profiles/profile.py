@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from placer.profiles.arguments import parse_arguments
-from placer.profiles.lines import BLANKS, Kind, placed
+from placer.errors import placed
+from placer.placement.arguments import parse_arguments
+from placer.profiles.lines import BLANKS, Kind
 from placer.profiles.provenance import VALUES, read_facts
 from placer.profiles.values import (
     layers_text,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from placer.profiles.arguments import Argument
+    from placer.placement.arguments import Argument
     from placer.profiles.lines import Line
 
 KEYS = (  # in the order in which users write them

@@ -12,15 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placer.errors import InputError
+from placer.placement.arguments import flag_values, parse_arguments, unread_tokens
 from placer.profiles import (
     Edit,
-    flag_values,
-    parse_arguments,
     parse_conf,
     read_arguments,
     read_conf,
     undo,
-    unread_tokens,
     write_conf,
 )
 from placer.profiles.provenance import fact_lines, read_facts

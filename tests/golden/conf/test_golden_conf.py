@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from placer.profiles import Conf, Edit, diff, flag_values, read_arguments, read_conf
+from placer.placement.arguments import flag_values
+from placer.profiles import Conf, Edit, diff, read_arguments, read_conf
 
 FOLDER = Path(__file__).parent
 GLM = Edit(

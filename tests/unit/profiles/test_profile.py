@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from placer.errors import InputError
-from placer.profiles import Profile, flag_values, parse_conf, read_arguments
+from placer.placement.arguments import flag_values
+from placer.profiles import Profile, parse_conf, read_arguments
 
 PATH = Path("models.conf")
 

@@ -4,7 +4,8 @@ import re
 from datetime import date
 from pathlib import Path
 
-from placer.profiles import Edit, flag_values, read_arguments, read_conf
+from placer.placement.arguments import flag_values
+from placer.profiles import Edit, read_arguments, read_conf
 
 SHIPPED = Path(__file__).parents[3] / "models.conf"
 CTX_SIZES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from placer.errors import InputError
-from placer.profiles.arguments import (
+from placer.placement.arguments import (
     OPTIONS,
     flag_values,
     option_of,

@@ -17,8 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from placer.errors import InputError
-from placer.profiles.lines import placed
+from placer.errors import InputError, placed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

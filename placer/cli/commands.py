@@ -1,0 +1,284 @@
+"""The verbs of the command: each parses, calls the library, and shows the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from placer.cli.options import (
+    ENGINE,
+    FILES,
+    LOGS,
+    OUTPUT,
+    WORKLOAD,
+    name_argument,
+    options,
+    with_request,
+    with_where,
+)
+
+if TYPE_CHECKING:
+    from placer.app import Request, Where
+
+PLACEMENT = (
+    click.option(
+        "-ngl", "--n-gpu-layers", help="Layers on GPUs, the output among them."
+    ),
+    click.option("-ts", "--tensor-split", help="Shares of the devices: 33,15."),
+    click.option(
+        "-ot", "--override-tensor", help="Tensors that do not follow their layer."
+    ),
+    click.option(
+        "-sm",
+        "--split-mode",
+        type=click.Choice(["none", "layer"]),
+        help="How to split.",
+    ),
+    click.option("-mg", "--main-gpu", help="The only device, with -sm none."),
+    click.option("-cmoe", "--cpu-moe", is_flag=True, help="All experts on the CPU."),
+    click.option(
+        "-ncmoe", "--n-cpu-moe", help="Experts of the first N layers on the CPU."
+    ),
+)
+VALUED = {
+    "n_gpu_layers": "-ngl",
+    "tensor_split": "-ts",
+    "override_tensor": "-ot",
+    "split_mode": "-sm",
+    "main_gpu": "-mg",
+    "n_cpu_moe": "-ncmoe",
+}
+
+
+@click.command("inspect")
+@click.argument("model", type=click.Path(path_type=Path))
+@options(OUTPUT)
+def inspect_command(*, model: Path, as_json: bool, quiet: bool) -> None:
+    r"""Show what a GGUF holds, from its header alone.
+
+    \b
+    Example:
+      placer inspect models/GLM-4.7-Flash-Q8_0.gguf
+    """
+    from placer import app
+    from placer.cli import show
+
+    show.inspection(app.inspect(model), as_json=as_json, quiet=quiet)
+
+
+@click.command("devices")
+@options(ENGINE, OUTPUT)
+@with_where
+def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
+    r"""Show the devices that llama-server sees, and what they have free.
+
+    \b
+    Examples:
+      placer devices
+      placer devices --emulate 400,300
+    """
+    from placer import app
+    from placer.cli import show
+
+    show.machine(app.devices(where), as_json=as_json, quiet=quiet)
+
+
+@click.command("estimate")
+@name_argument
+@options(WORKLOAD, PLACEMENT, ENGINE, FILES, OUTPUT)
+@with_where
+@with_request
+def estimate_command(
+    *,
+    name: str,
+    where: Where,
+    request: Request,
+    as_json: bool,
+    quiet: bool,
+    **placement: str | bool | None,
+) -> None:
+    r"""Show what a placement would hold: by formula, and by the engine's dry run.
+
+    The placement is that of the flags, else that of the profile.
+
+    \b
+    Example:
+      placer estimate glm-q8 --ctx 131072 -ts 33,15
+    """
+    from placer import app
+    from placer.cli import show
+
+    rated = app.estimate(name, where, request, _placement_args(placement))
+    show.estimate(*rated, as_json=as_json, quiet=quiet)
+
+
+@click.command("plan")
+@name_argument
+@options(WORKLOAD, ENGINE, FILES, OUTPUT)
+@with_where
+@with_request
+def plan_command(
+    *, name: str, where: Where, request: Request, as_json: bool, quiet: bool
+) -> None:
+    r"""Show the placements worth trying, best first. Nothing is loaded.
+
+    \b
+    Examples:
+      placer plan glm-q8 --ctx 131072 -b 4096
+      placer plan model.gguf --emulate 23671,12761
+    """
+    from placer import app
+    from placer.cli import show
+
+    show.plan(app.plan(name, where, request), as_json=as_json, quiet=quiet)
+
+
+@click.command("optimize")
+@name_argument
+@options(WORKLOAD, ENGINE, FILES, LOGS)
+@click.option(
+    "--proof",
+    type=click.Choice(["load", "full"]),
+    default="full",
+    show_default=True,
+    help="How far a launch is taken: loaded, or its context filled.",
+)
+@click.option("--dry-run", is_flag=True, help="Search, but leave models.conf as it is.")
+@options(OUTPUT)
+@with_where
+@with_request
+def optimize_command(
+    *,
+    name: str,
+    where: Where,
+    request: Request,
+    proof: str,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Find the largest placement that does not run out of memory, and write it.
+
+    Every launch is the real llama-server, its context filled by a real prompt. Each
+    is on disk before the next. A bare MODEL.gguf is searched, and nothing is written.
+
+    \b
+    Examples:
+      placer optimize glm-q8 --ctx 131072 -b 4096
+      placer optimize glm-q8 --dry-run
+      placer optimize model.gguf --emulate 400,300 --ctx 2048
+    """
+    from placer import app
+    from placer.cli import live, show
+    from placer.engine.observation import Proof
+
+    with live.search_view(quiet=quiet or as_json) as on_event:
+        result = app.optimize(
+            name,
+            where,
+            request,
+            proof=Proof[proof.upper()],
+            write=not dry_run,
+            on_event=on_event,
+        )
+    show.optimized(result, as_json=as_json, quiet=quiet)
+
+
+@click.command("apply")
+@name_argument
+@options(FILES, LOGS)
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@options(OUTPUT)
+@with_where
+def apply_command(
+    *, name: str, where: Where, dry_run: bool, as_json: bool, quiet: bool
+) -> None:
+    r"""Write the placement that the last search found to its profile.
+
+    \b
+    Example:
+      placer apply glm-q8
+    """
+    from placer import app
+    from placer.cli import show
+
+    applied = app.apply(name, where, write=not dry_run)
+    show.applied(applied, as_json=as_json, quiet=quiet)
+
+
+@click.command("undo")
+@options(FILES)
+@click.option("--force", is_flag=True, help="Even if the file was edited since.")
+@options(OUTPUT)
+@with_where
+def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> None:
+    """Take back placer's last write to models.conf, byte for byte."""
+    from placer import app
+    from placer.cli import show
+
+    app.undo(where, force=force)
+    show.undone(where.folders.conf_path, as_json=as_json, quiet=quiet)
+
+
+@click.command("report")
+@options(LOGS)
+@click.option(
+    "--docs",
+    type=click.Path(path_type=Path),
+    default=Path("docs"),
+    show_default=True,
+    help="Folder to write to.",
+)
+@options(OUTPUT)
+@with_where
+def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> None:
+    """Write docs/oom-results.md and docs/models/ from the recorded searches."""
+    from placer import app
+    from placer.cli import show
+
+    show.reported(app.report(where, docs), as_json=as_json, quiet=quiet)
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(*, shell: str) -> None:
+    r"""Print what makes SHELL complete placer's verbs, options and profiles.
+
+    \b
+    Example:
+      placer completion bash >> ~/.bashrc
+    """
+    from click.shell_completion import get_completion_class
+
+    from placer.cli.main import cli
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise AssertionError(shell)
+    click.echo(kind(cli, {}, "placer", "_PLACER_COMPLETE").source())
+
+
+def _placement_args(values: dict[str, str | bool | None]) -> tuple[str, ...]:
+    args: list[str] = []
+    for name, flag in VALUED.items():
+        value = values[name]
+        if value is not None:
+            args += [flag, str(value)]
+    if values["cpu_moe"]:
+        args.append("-cmoe")
+    return tuple(args)
+
+
+ALL = (
+    optimize_command,
+    plan_command,
+    estimate_command,
+    devices_command,
+    inspect_command,
+    apply_command,
+    undo_command,
+    report_command,
+    completion_command,
+)

@@ -1,0 +1,90 @@
+"""The command: its verbs, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from placer.cli import commands
+from placer.errors import PlacerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+USAGE = 2
+BROKEN_PIPE = 141
+
+EPILOG = """
+\b
+Try it without a GPU:
+  placer devices --emulate 400,300
+  placer plan model.gguf --emulate 400,300 --ctx 4096
+\b
+The main job:
+  placer optimize glm-q8 --ctx 131072 -b 4096
+
+Exit codes: 0 done, 2 bad input, 3 machine or engine, 4 nothing fits, 5 journal,
+130 interrupted.
+"""
+
+
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="placer", message="placer %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(*, debug: bool) -> None:
+    """Find, prove and write the placement of a GGUF model on your GPUs.
+
+    placer launches the real llama-server, fills its context, and keeps the largest
+    placement that does not run out of memory.
+    """
+    del debug
+
+
+for command in commands.ALL:
+    cli.add_command(command)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code; an error is one line on stderr."""
+    sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command; its exit code."""
+    try:
+        cli.main(args=argv, prog_name="placer", standalone_mode=False)
+    except (PlacerError, click.ClickException, click.Abort, KeyboardInterrupt) as error:
+        return _fail(error, debug="--debug" in argv)
+    except BrokenPipeError:
+        # Whoever read us has enough; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return 0
+
+
+def _fail(error: BaseException, *, debug: bool) -> int:
+    """Say what is wrong in one line; the exit code."""
+    text, code = "interrupted", INTERRUPTED
+    if isinstance(error, PlacerError):
+        text, code = str(error), error.exit_code
+    elif isinstance(error, click.ClickException):
+        text, code = _usage(error), USAGE
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"placer: {' '.join(text.split())}", err=True)
+    return code
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    path = "placer" if context is None else context.command_path
+    return f"{error.format_message()} See: {path} --help"

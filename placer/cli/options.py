@@ -1,0 +1,225 @@
+"""Options that several verbs share, and what they amount to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from placer.app import Request, Where
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class MibList(click.ParamType[tuple[int, ...]]):
+    """``400,300``: MiB, one a device."""
+
+    name = "MiB,MiB"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of MiB such as 400,300", param, ctx)
+        if min(numbers) < 1 or len(numbers) > 16:
+            self.fail("give 1 to 16 capacities above 0", param, ctx)
+        return numbers
+
+
+def complete_profile(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Profiles of models.conf for the shell; nothing where it cannot be read."""
+    from placer.app.target import Folders
+    from placer.errors import PlacerError
+    from placer.profiles import read_conf
+
+    del ctx, param
+    try:
+        conf = read_conf(Folders().conf_path)
+    except PlacerError:
+        return []
+    return [p.id for p in conf.profiles if p.id.startswith(incomplete)]
+
+
+name_argument = click.argument(
+    "name", metavar="PROFILE|MODEL.gguf", shell_complete=complete_profile
+)
+
+FILES = (
+    click.option(
+        "--conf",
+        type=click.Path(path_type=Path),
+        help="Profile file.  [$PLACER_CONF, models.conf]",
+    ),
+    click.option(
+        "--models-dir",
+        type=click.Path(path_type=Path),
+        help="Models folder.  [$PLACER_MODELS_DIR, models]",
+    ),
+)
+LOGS = (
+    click.option(
+        "--logs",
+        type=click.Path(path_type=Path),
+        default=Path("search_logs"),
+        show_default=True,
+        help="Where searches are recorded.",
+    ),
+)
+ENGINE = (
+    click.option(
+        "--server",
+        type=click.Path(path_type=Path),
+        help="llama-server to use.  [$PLACER_LLAMA_SERVER, PATH]",
+    ),
+    click.option(
+        "--emulate",
+        type=MibList(),
+        help="Emulated GPUs of these MiB instead of the real ones: 400,300.",
+    ),
+    click.option("--rpc", metavar="HOST:PORT,...", help="RPC devices to add."),
+)
+WORKLOAD = (
+    click.option(
+        "-c",
+        "--ctx",
+        type=click.IntRange(min=0),
+        help="Tokens of context, all slots together.",
+    ),
+    click.option(
+        "-b", "--batch-size", type=click.IntRange(min=1), help="Logical batch."
+    ),
+    click.option(
+        "-ub",
+        "--ubatch-size",
+        type=click.IntRange(min=1),
+        help="Physical batch; drives the compute buffers.",
+    ),
+    click.option("-np", "--parallel", type=click.IntRange(min=-1), help="Slots."),
+    click.option(
+        "--kv-unified/--no-kv-unified",
+        "-kvu/-no-kvu",
+        default=None,
+        help="One cache for all slots.",
+    ),
+    click.option("-ctk", "--cache-type-k", help="Type of the keys in the cache."),
+    click.option("-ctv", "--cache-type-v", help="Type of the values in the cache."),
+    click.option(
+        "-fa",
+        "--flash-attn",
+        type=click.Choice(["on", "off", "auto"]),
+        help="Flash attention.",
+    ),
+    click.option(
+        "--swa-full",
+        is_flag=True,
+        default=None,
+        help="Cache sliding windows at full length.",
+    ),
+    click.option(
+        "--no-kv-offload",
+        "-nkvo",
+        is_flag=True,
+        default=None,
+        help="Keep the cache on the CPU.",
+    ),
+    click.option(
+        "--no-op-offload",
+        is_flag=True,
+        default=None,
+        help="Compute on host weights on the CPU.",
+    ),
+    click.option(
+        "--arg",
+        "extra_args",
+        multiple=True,
+        metavar="TOKEN",
+        help="Further token for llama-server; repeat for more.",
+    ),
+)
+OUTPUT = (
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON and nothing else."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Print the answer only."),
+)
+
+
+def options(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
+    """All options of the groups, in order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def where_of(values: dict[str, Any]) -> Where:
+    """Where everything is, taken out of a verb's options."""
+    from placer.app import Where
+
+    return Where(
+        server=values.pop("server", None),
+        emulate=values.pop("emulate", None),
+        rpc=values.pop("rpc", None),
+        conf=values.pop("conf", None),
+        models=values.pop("models_dir", None),
+        logs=values.pop("logs", Path("search_logs")),
+    )
+
+
+def request_of(values: dict[str, Any]) -> Request:
+    """What is asked of the model, taken out of a verb's options."""
+    from placer.app import Request
+
+    def opposite(name: str) -> bool | None:
+        return False if values.pop(name) else None
+
+    return Request(
+        values={
+            "ctx": values.pop("ctx"),
+            "batch": values.pop("batch_size"),
+            "ubatch": values.pop("ubatch_size"),
+            "parallel": values.pop("parallel"),
+            "kv_unified": values.pop("kv_unified"),
+            "type_k": values.pop("cache_type_k"),
+            "type_v": values.pop("cache_type_v"),
+            "flash_attn": values.pop("flash_attn"),
+            "swa_full": values.pop("swa_full") or None,
+            "kv_offload": opposite("no_kv_offload"),
+            "op_offload": opposite("no_op_offload"),
+        },
+        extra_args=tuple(values.pop("extra_args")),
+    )
+
+
+def with_where(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb's options about places, as one ``where``."""
+
+    @functools.wraps(function)
+    def wrapped(**values: Any) -> Any:
+        return function(where=where_of(values), **values)
+
+    return wrapped
+
+
+def with_request(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb's options about the workload, as one ``request``."""
+
+    @functools.wraps(function)
+    def wrapped(**values: Any) -> Any:
+        return function(request=request_of(values), **values)
+
+    return wrapped

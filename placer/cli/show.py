@@ -1,0 +1,327 @@
+"""Answers as a person reads them, or as JSON, or in one line."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from placer.cli import jsons
+from placer.cli.bars import device_table, legend, mib_text
+from placer.units import size_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from placer.app import Applied, Inspection, Optimized, Plan, Rated
+    from placer.app.target import Target
+    from placer.engine.judge import Verdict
+    from placer.machine import Machine
+    from placer.search.trial import Trial
+
+
+def console() -> Console:
+    """Standard output: no colour and no wrapping of flags where it is a pipe."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def inspection(found: Inspection, *, as_json: bool, quiet: bool) -> None:
+    """A model file."""
+    if as_json:
+        jsons.emit(jsons.inspection_record(found))
+        return
+    shape, file = found.shape, found.file
+    line = f"{shape.architecture}, {shape.n_layer_all} layers, "
+    line += f"{size_text(shape.weight_bytes)} of weights"
+    if quiet:
+        click.echo(line)
+        return
+    out = console()
+    out.print(Text(shape.name, "bold"), Text(line))
+    table = _plain_table("", "")
+    experts = f"{shape.n_expert}, {shape.n_expert_used} used by a token"
+    table.add_row("files", str(len(file.shards)))
+    table.add_row("trained context", f"{shape.context_length:,} tokens")
+    table.add_row("vocabulary", f"{shape.n_vocab:,} tokens")
+    table.add_row("experts", experts if shape.is_moe else "none: a dense model")
+    table.add_row("context", shape.cache_unknown or _cache_text(found))
+    table.add_row("stays on the CPU", _names(t.name for t in shape.input_tensors))
+    out.print(table)
+    out.print(_layer_kinds(found))
+
+
+def machine(found: Machine, *, as_json: bool, quiet: bool) -> None:
+    """The devices."""
+    if as_json:
+        jsons.emit(jsons.machine_record(found))
+        return
+    if quiet:
+        for device in found.devices:
+            click.echo(f"{device.name} {device.total_bytes} {device.free_bytes}")
+        return
+    out = console()
+    table = _plain_table("device", "name", "total MiB", "free MiB", right=2)
+    for device in found.devices:
+        table.add_row(
+            device.name,
+            device.description,
+            mib_text(device.total_bytes),
+            mib_text(device.free_bytes),
+        )
+    out.print(table)
+    for device in found.devices:
+        facts = device.nvml
+        if facts is None:
+            continue
+        out.print(
+            f"{device.name}: PCI {facts.pci_bus_id}, driver {facts.driver}, "
+            f"PCIe {facts.link_generation or '-'} x{facts.link_width or '-'}"
+        )
+        for process in facts.processes:
+            used = "-" if process.used_bytes is None else size_text(process.used_bytes)
+            out.print(f"  {used:>10}  {process.name} ({process.pid})")
+    out.print(
+        f"host: {size_text(found.host_free_bytes)} free of "
+        f"{size_text(found.host_total_bytes)}; engine {found.engine_build}"
+    )
+
+
+def estimate(
+    target: Target, on: Machine, rated: Rated, *, as_json: bool, quiet: bool
+) -> None:
+    """One placement."""
+    if as_json:
+        jsons.emit(jsons.rated_record(rated, on))
+        return
+    fits = min(rated.headroom_bytes) >= 0
+    if quiet:
+        click.echo("fits" if fits else "does not fit")
+        return
+    out = console()
+    out.print(Text(target.name, "bold"), _workload_text(target))
+    _print_rated(out, rated, on)
+    worst = min(
+        zip(rated.headroom_bytes, on.devices, strict=True), key=lambda pair: pair[0]
+    )
+    verb = "is short of" if worst[0] < 0 else "has left"
+    out.print(
+        f"{'Fits' if fits else 'Does not fit'}: {worst[1].name} limits, it {verb} "
+        f"{size_text(abs(worst[0]))}, {_source_text(rated)}."
+    )
+
+
+def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:
+    """Ranked candidates."""
+    if as_json:
+        jsons.emit(jsons.plan_record(found))
+        return
+    if quiet:
+        for rated in found.candidates:
+            click.echo(shlex.join(rated.args))
+        return
+    out = console()
+    out.print(Text(found.target.name, "bold"), _workload_text(found.target))
+    if not found.candidates:
+        out.print("No placement fits by formula; lower --ctx, -ub or the cache types.")
+        return
+    for rank, rated in enumerate(found.candidates, start=1):
+        strategy = rated.candidate.strategy
+        out.print()
+        out.print(Text(f"{rank}. {strategy.value}: {strategy.title}", "bold"))
+        _print_rated(out, rated, found.machine)
+    out.print()
+    out.print("Nothing was loaded: these are estimates. placer optimize proves them.")
+
+
+def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
+    """A search that has found its answer."""
+    found = result.study.found
+    if as_json:
+        jsons.emit(jsons.optimized_record(result))
+        return
+    args = _placement_of(found.trial)
+    if quiet:
+        click.echo(shlex.join(args))
+        return
+    out = console()
+    strategy = found.trial.probe.strategy
+    out.print()
+    out.print(Text(f"{strategy.value}: {strategy.title}", "bold green"))
+    out.print(Text(shlex.join(args), "bold"), soft_wrap=True)
+    out.print(_proof_text(found.trial, len(found.trials)))
+    out.print(_rungs_table(found.trial, result.machine))
+    for trial in found.boundary:
+        out.print(Text(_boundary_text(trial), "dim"))
+    if found.stopped is not None:
+        out.print(Text(f"The search stopped early: {found.stopped}", "yellow"))
+    if result.applied is not None:
+        applied(result.applied, as_json=False, quiet=False)
+    out.print(Text(f"Record: {result.study.folder}", "dim"))
+
+
+def applied(change: Applied, *, as_json: bool, quiet: bool) -> None:
+    """What was, or would be, written to models.conf."""
+    if as_json:
+        jsons.emit(jsons.applied_record(change))
+        return
+    path = change.before.path
+    if not change.diff:
+        click.echo(f"{path} says so already.")
+        return
+    if not quiet:
+        out = console()
+        if out.is_terminal:
+            out.print(Syntax(change.diff, "diff", background_color="default"))
+        else:
+            click.echo(change.diff, nl=False)
+    click.echo(f"{'Wrote' if change.written else 'Would write'} {path}")
+
+
+def undone(path: Path, *, as_json: bool, quiet: bool) -> None:
+    """The last write was taken back."""
+    if as_json:
+        jsons.emit({"undone": str(path)})
+    elif not quiet:
+        click.echo(f"{path} is as it was before placer's last write.")
+
+
+def reported(paths: tuple[Path, ...], *, as_json: bool, quiet: bool) -> None:
+    """Documents were written."""
+    if as_json:
+        jsons.emit({"written": [str(path) for path in paths]})
+    elif not quiet:
+        for path in paths:
+            click.echo(f"Wrote {path}")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A verdict in one line: what ran out, where, asked and free."""
+    parts = [verdict.outcome.value]
+    if verdict.device is not None:
+        parts.append(f"on {verdict.device}")
+    if verdict.asked_bytes is not None:
+        parts.append(f"asked {size_text(verdict.asked_bytes)}")
+    if verdict.free_bytes is not None:
+        parts.append(f"{size_text(verdict.free_bytes)} free")
+    if not verdict.outcome.is_oom and verdict.evidence:
+        parts.append(verdict.evidence[0])
+    return ", ".join(parts)
+
+
+def _print_rated(out: Console, rated: Rated, on: Machine) -> None:
+    best = rated.dry_run or rated.candidate.estimate
+    out.print(Text(shlex.join(rated.args), "green"), soft_wrap=True)
+    out.print(device_table(on.devices, best.devices, rated.headroom_bytes))
+    splits = best.graph_splits
+    host = f"CPU {mib_text(best.host.model_bytes)} MiB of weights"
+    if splits is not None:
+        host += f", graph splits {splits[0]}"
+        host += "" if splits[0] == splits[1] else f" / {splits[1]}"
+    out.print(legend(), Text(f"{host}, {_source_text(rated)}", "dim"))
+
+
+def _rungs_table(trial: Trial, on: Machine) -> Table:
+    """Formula, dry run and observation, side by side and never mixed."""
+    table = _plain_table(
+        "MiB", "formula", "dry run", "observed", "free before", "left", right=5
+    )
+    peak = trial.observation.peak_bytes
+    for index, device in enumerate(on.devices):
+        said = trial.probe.dry_run
+        seen = None if peak is None else peak[index]
+        table.add_row(
+            device.name,
+            mib_text(trial.probe.formula.devices[index].total_bytes),
+            mib_text(None if said is None else said.devices[index].total_bytes),
+            mib_text(seen),
+            mib_text(device.free_bytes),
+            mib_text(None if seen is None else device.free_bytes - seen),
+        )
+    return table
+
+
+def _proof_text(trial: Trial, launches: int) -> str:
+    seen = trial.observation
+    text = f"Proved with {launches} launches"
+    if seen.prompt_tokens:
+        text += f": {seen.prompt_tokens:,} tokens of context filled"
+    if seen.prompt_tokens_per_s is not None:
+        text += f" at {seen.prompt_tokens_per_s:,.1f} tokens/s"
+    if seen.single is not None:
+        text += f", one user decodes {seen.single.decoded_tokens_per_s:,.1f} tokens/s"
+    return f"{text}."
+
+
+def _boundary_text(trial: Trial) -> str:
+    args = shlex.join(_placement_of(trial))
+    return f"does not fit: {args}: {verdict_text(trial.verdict)}"
+
+
+def _placement_of(trial: Trial) -> tuple[str, ...]:
+    args = trial.probe.args
+    return args[args.index("-ngl") :]
+
+
+def _workload_text(target: Target) -> Text:
+    work = target.workload
+    slots = f"{work.parallel} slots" if work.parallel > 1 else "1 slot"
+    text = f"context {work.ctx:,}, {slots}, -b {work.batch} -ub {work.ubatch}, "
+    return Text(f"{text}cache {work.type_k}/{work.type_v}", "dim")
+
+
+def _source_text(rated: Rated) -> str:
+    return "by the engine's dry run" if rated.dry_run else "by formula"
+
+
+def _cache_text(found: Inspection) -> str:
+    shape = found.shape
+    swa = sum(layer.is_swa for layer in shape.layers)
+    recurrent = sum(layer.recurrent_elements > 0 for layer in shape.layers)
+    parts = ["latent (MLA)" if shape.is_mla else "keys and values"]
+    if swa:
+        parts.append(f"{swa} layers with a window of {shape.n_swa:,}")
+    if recurrent:
+        parts.append(f"{recurrent} layers with a recurrent state")
+    return ", ".join(parts)
+
+
+def _layer_kinds(found: Inspection) -> Table:
+    """Runs of equal layers."""
+    table = _plain_table("layers", "dense MiB", "experts MiB", "cache", right=2)
+    table.columns[2].justify, table.columns[3].justify = "right", "left"
+    layers = found.shape.layers
+    start = 0
+    for index in range(1, len(layers) + 1):
+        if index < len(layers) and layers[index].kind == layers[start].kind:
+            continue
+        layer = layers[start]
+        kind = "recurrent" if layer.recurrent_elements else "full"
+        table.add_row(
+            f"{start}-{index - 1}" if index - 1 > start else str(start),
+            mib_text(layer.dense_bytes),
+            mib_text(layer.expert_bytes or None),
+            "window"
+            if layer.is_swa
+            else kind
+            if layer.has_kv or layer.recurrent_elements
+            else "none",
+        )
+        start = index
+    return table
+
+
+def _names(names: object) -> str:
+    return ", ".join(names) if names else "nothing"  # type: ignore[arg-type]
+
+
+def _plain_table(*columns: str, right: int = 0) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=any(columns))
+    for index, name in enumerate(columns):
+        is_right = index >= len(columns) - right
+        table.add_column(name, justify="right" if is_right else "left")
+    return table
