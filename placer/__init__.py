@@ -1,1 +1,75 @@
-"""Places GGUF models on GPUs for llama.cpp, and proves it."""
+"""Places GGUF models on GPUs for llama.cpp, and proves it.
+
+The verbs of the command, as a library::
+
+    import placer
+
+    where = placer.Where(emulate=(400, 300))
+    request = placer.Request(values={"ctx": 4096})
+    found = placer.optimize("glm-q8", where, request)
+    print(found.study.found.trial.probe.args)
+
+Every verb returns a value, prints nothing, and raises only ``placer.PlacerError``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from placer.errors import (
+    InputError,
+    JournalError,
+    MachineError,
+    PlacerError,
+    SearchError,
+)
+
+if TYPE_CHECKING:
+    from placer.app import (
+        Applied,
+        Inspection,
+        Optimized,
+        Plan,
+        Rated,
+        Request,
+        Where,
+        apply,
+        devices,
+        estimate,
+        inspect,
+        optimize,
+        plan,
+        report,
+        undo,
+    )
+
+__all__ = [
+    "Applied",
+    "InputError",
+    "Inspection",
+    "JournalError",
+    "MachineError",
+    "Optimized",
+    "PlacerError",
+    "Plan",
+    "Rated",
+    "Request",
+    "SearchError",
+    "Where",
+    "apply",
+    "devices",
+    "estimate",
+    "inspect",
+    "optimize",
+    "plan",
+    "report",
+    "undo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The verbs, imported when they are first asked for: ``--help`` needs none."""
+    if name in __all__:
+        return getattr(import_module("placer.app"), name)
+    raise AttributeError(f"module 'placer' has no attribute {name!r}")

@@ -20,7 +20,6 @@ from placer.plan import Candidate, plan_candidates
 from placer.plan.plan import candidate_for_placement, headroom_bytes
 from placer.profiles import Conf, Edit, diff, read_conf, write_conf
 from placer.profiles import undo as undo_conf
-from placer.report import written_reports
 from placer.search.records import StudyRecord, latest_proved, read_study
 
 if TYPE_CHECKING:
@@ -350,4 +349,6 @@ def report(where: Where, docs: Path = DOCS_DEFAULT) -> tuple[Path, ...]:
     Raises:
         JournalError: a journal is damaged.
     """
+    from placer.report import written_reports
+
     return written_reports(where.logs, docs)

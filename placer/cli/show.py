@@ -108,11 +108,11 @@ def estimate(
     worst = min(
         zip(rated.headroom_bytes, on.devices, strict=True), key=lambda pair: pair[0]
     )
-    verb = "is short of" if worst[0] < 0 else "has left"
-    out.print(
-        f"{'Fits' if fits else 'Does not fit'}: {worst[1].name} limits, it {verb} "
-        f"{size_text(abs(worst[0]))}, {_source_text(rated)}."
-    )
+    left, device = size_text(abs(worst[0])), worst[1].name
+    text = f"Fits: {device} is the tightest, {left} left"
+    if not fits:
+        text = f"Does not fit: {device} is {left} short"
+    out.print(f"{text}, {_source_text(rated)}.")
 
 
 def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:

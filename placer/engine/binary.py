@@ -24,7 +24,10 @@ DEVICE_LINE = re.compile(
     r"\((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)\s*$"
 )
 VERSION_LINE = re.compile(r"version: .*", re.MULTILINE)
-BUILD_IN_VERSION = re.compile(r"(?:build |version: )(\d+)\D.*?\b([0-9a-f]{7,40})\b")
+# "version: 10434 (7e4c0a9)", or a packager's "version: 0.1 (build 1, commit 7e4c0a9)"
+BUILD_IN_VERSION = re.compile(
+    r"(?:build |version: )(\d+)[, (]+(?:commit )?([0-9a-f]{7,40})"
+)
 ASK_TIMEOUT_S = 60
 
 
@@ -126,10 +129,8 @@ def identify(engine: Engine) -> str:
     if answer.returncode != 0 or version is None:
         raise _not_an_engine(engine, answer)
     match = BUILD_IN_VERSION.search(version[0])
-    return version[0].removeprefix("version: ") if match is None else _build(match)
-
-
-def _build(match: re.Match[str]) -> str:
+    if match is None:
+        return version[0].removeprefix("version: ")
     return f"{match[1]} ({match[2]})"
 
 

@@ -6,13 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
 CONNECT_TIMEOUT_S = 5.0
+HTTP_OK = 200
 
 
 class ServerAnswerError(Exception):
@@ -36,6 +35,9 @@ class ServerClient:
     """A llama-server at ``base_url``; close it, or use it in a ``with``."""
 
     def __init__(self, base_url: str, *, read_timeout_s: float) -> None:
+        import httpx
+
+        self._errors = httpx.HTTPError
         timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
         # trust_env would send loopback traffic through a proxy of the user's.
         self._http = httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
@@ -54,8 +56,8 @@ class ServerClient:
     def is_healthy(self) -> bool:
         """Whether the model is loaded; False too while nobody answers."""
         try:
-            return self._http.get("/health").status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            return self._http.get("/health").status_code == HTTP_OK
+        except self._errors:
             return False
 
     def complete(
@@ -85,14 +87,14 @@ class ServerClient:
         }
         try:
             return self._stream(body, on_progress)
-        except httpx.HTTPError as error:
+        except self._errors as error:
             raise ServerAnswerError(f"{type(error).__name__}: {error}") from None
 
     def _stream(
         self, body: dict[str, Any], on_progress: Callable[[int], None]
     ) -> Completion:
         with self._http.stream("POST", "/completion", json=body) as answer:
-            if answer.status_code != httpx.codes.OK:
+            if answer.status_code != HTTP_OK:
                 answer.read()
                 raise ServerAnswerError(
                     f"HTTP {answer.status_code}: {answer.text.strip()[:300]}"

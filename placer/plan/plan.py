@@ -57,12 +57,21 @@ def plan_candidates(
     shape: ModelShape, workload: Workload, machine: Machine
 ) -> tuple[Candidate, ...]:
     """The best member of each family that fits by formula, best first."""
-    candidates = []
+    candidates: list[Candidate] = []
     for family in families_for(shape, workload, machine):
         spread = settled_spread(family, shape, workload, machine)
-        if spread is not None:
-            candidates.append(candidate_of(family, spread, workload, machine))
+        if spread is None:
+            continue
+        candidate = candidate_of(family, spread, workload, machine)
+        if all(not _same(candidate, earlier) for earlier in candidates):
+            candidates.append(candidate)
     return tuple(candidates)
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two strategies come to the same placement."""
+    a, b = one.placement, other.placement
+    return a.split == b.split and a.exceptions == b.exceptions
 
 
 def settled_spread(
