@@ -15,6 +15,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from placer.errors import MachineError
 
 LAYER = "VK_LAYER_PLACER_capacity"
@@ -43,8 +45,6 @@ _MANIFEST = {
 
 def cache_folder() -> Path:
     """Where what is built or compiled for emulated devices outlives a process."""
-    from platformdirs import user_cache_path
-
     return user_cache_path("placer") / "emulated-gpus"
 
 
