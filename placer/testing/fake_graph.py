@@ -1,0 +1,94 @@
+"""What happens when a fake engine computes: nothing, growth, or its fault."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from placer.testing.fake_engine import FakeConfig, Fault
+from placer.testing.fake_memory import OutOfMemoryError
+from placer.testing.fake_slots import DecodeError
+from placer.units import MIB
+
+if TYPE_CHECKING:
+    from placer.testing.fake_log import Log
+    from placer.testing.fake_memory import Memory
+
+SLOW_BATCH_S = 0.05
+
+
+class FakeGraph:
+    """The graph of one server."""
+
+    def __init__(
+        self, config: FakeConfig, memory: Memory, log: Log, fault: Fault | None
+    ) -> None:
+        self._config = config
+        self._memory = memory
+        self._log = log
+        self._fault = fault
+        self._has_grown = False
+        self._lock = threading.Lock()
+
+    def compute(self, n_tokens: int) -> None:
+        """Compute a batch.
+
+        Raises:
+            DecodeError: a device gave out; the server lives on.
+        """
+        if self._fault is Fault.SIGILL_AT_PROMPT:
+            die(signal.SIGILL)
+        elif self._fault is Fault.CUDA_ERROR:
+            self._abort()
+        elif self._fault is Fault.HANG_AT_PROMPT:
+            threading.Event().wait()
+        elif self._fault is Fault.SLOW:
+            time.sleep(SLOW_BATCH_S)
+        elif self._fault is Fault.OOM_IN_USE:
+            device = self._memory.machine.devices[-1]
+            self._fail(OutOfMemoryError(device, 64 * MIB), n_tokens)
+        with self._lock:
+            if not self._has_grown:
+                self._grow(n_tokens)
+
+    def _grow(self, n_tokens: int) -> None:
+        """The pools of the first batch: ggml-cuda.cu:419."""
+        names = list(self._config.devices)
+        for name, mib in self._config.in_use_mib.items():
+            try:
+                self._memory.take(names.index(name), mib * MIB)
+            except OutOfMemoryError as error:
+                self._fail(error, n_tokens)
+        self._has_grown = True
+
+    def _fail(self, error: OutOfMemoryError, n_tokens: int) -> NoReturn:
+        self._log.say_oom(error, "ggml_gallocr_reserve_n_impl")
+        self._log.say(
+            "E ggml_backend_sched_alloc_splits: failed to allocate graph",
+            "E llama_decode: failed to decode, ret = -2",
+            f"E srv        decode: Compute error. off = 0, n_batch = {n_tokens}, "
+            "ret = -2",
+            "E srv    send_error: task id = 0, error: Compute error.",
+            "E srv  update_slots: decode() failed: Compute error.",
+        )
+        raise DecodeError("Compute error.")
+
+    def _abort(self) -> NoReturn:
+        self._log.say(
+            "E CUDA error: out of memory",
+            "E   current device: 0, in function alloc at ggml-cuda.cu:595",
+            "E   cuMemCreate(&handle, reserve_size, &prop, 0)",
+            "ggml-cuda.cu:104: CUDA error",
+        )
+        die(signal.SIGABRT)
+
+
+def die(number: signal.Signals) -> NoReturn:
+    """End this process by a signal, with no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), number)
+    raise AssertionError("a signal that kills has killed")

@@ -1,0 +1,120 @@
+"""What a launch needs of each device, and whether the devices give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from placer.machine import Device, Machine
+from placer.memory import MemoryBreakdown, estimate_memory
+from placer.placement import TensorException
+from placer.units import MIB
+
+if TYPE_CHECKING:
+    from placer.model import ModelShape
+    from placer.placement import Placement, Workload
+    from placer.testing.fake_engine import FakeConfig
+
+HOST_COMPUTE_BYTES = 5 * MIB
+# Matches no tensor, but is there: what any -ot does to the pipeline.
+NOWHERE = TensorException(tensor="", buffer="CPU")
+
+
+class OutOfMemoryError(Exception):
+    """A device did not give a buffer."""
+
+    def __init__(self, device: Device, asked_bytes: int) -> None:
+        super().__init__(device.name)
+        self.device = device
+        self.asked_bytes = asked_bytes
+
+
+class Memory:
+    """The devices of a fake engine, and what is taken of them."""
+
+    def __init__(self, config: FakeConfig) -> None:
+        self.machine = _machine(config)
+        self._taken = [config.overhead_mib.get(n, 0) * MIB for n in config.devices]
+
+    def take(self, device: int, n_bytes: int) -> None:
+        """Give a buffer.
+
+        Raises:
+            OutOfMemoryError: the device has too little left.
+        """
+        if self._taken[device] + n_bytes > self.machine.devices[device].total_bytes:
+            raise OutOfMemoryError(self.machine.devices[device], n_bytes)
+        self._taken[device] += n_bytes
+
+    def give_back(self, device: int, n_bytes: int) -> None:
+        """Take a buffer back."""
+        self._taken[device] -= n_bytes
+
+
+def _machine(config: FakeConfig) -> Machine:
+    devices = tuple(
+        Device(
+            name=name,
+            buffer_type=name,
+            description=f"Fake GPU {index}",
+            total_bytes=capacity * MIB,
+            free_bytes=capacity * MIB,
+        )
+        for index, (name, capacity) in enumerate(config.devices.items())
+    )
+    return Machine(
+        devices=devices, engine_build=None, host_total_bytes=0, host_free_bytes=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a launch needs, device by device and on the host."""
+
+    devices: tuple[MemoryBreakdown, ...]
+    host: MemoryBreakdown
+    pipelined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A model to be loaded, and how."""
+
+    shape: ModelShape
+    workload: Workload
+    placement: Placement
+    has_overrides: bool
+
+    def needs(self, config: FakeConfig, *, pipelined: bool) -> Needs:
+        """By placer's formula, the compute buffers by ``compute_factor`` larger."""
+        placement = self.placement
+        if not pipelined:
+            placement = replace(placement, exceptions=placement.exceptions | {NOWHERE})
+        machine = _machine(config)
+        said = estimate_memory(self.shape, self.workload, placement, machine)
+        devices = tuple(
+            replace(
+                device,
+                context_bytes=device.context_bytes or 0,
+                compute_bytes=round(
+                    (device.compute_bytes or 0) * config.compute_factor
+                ),
+            )
+            for device in said.devices
+        )
+        host = MemoryBreakdown(
+            model_bytes=said.host.model_bytes,
+            context_bytes=said.host.context_bytes or 0,
+            compute_bytes=HOST_COMPUTE_BYTES,
+        )
+        return Needs(devices=devices, host=host, pipelined=pipelined)
+
+    @property
+    def is_pipelined(self) -> bool:
+        """Whether the devices work as a pipeline: llama-context.cpp:428."""
+        return (
+            sum(1 for n in self.placement.split if n) > 1
+            and self.placement.n_gpu_layers > self.shape.n_layer_all
+            and self.workload.kv_offload
+            and not self.has_overrides
+        )

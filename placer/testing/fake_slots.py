@@ -1,0 +1,137 @@
+"""Slots that read prompts and decode tokens of no meaning."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from placer.model import ModelShape
+    from placer.placement import Workload
+    from placer.testing.fake_http import Reply
+    from placer.testing.fake_log import Log
+
+BATCH_S = 0.0005
+TOKEN_S = 0.0001
+
+
+class DecodeError(Exception):
+    """The graph of a batch could not be computed."""
+
+
+class Graph(Protocol):
+    """What happens when a batch is computed."""
+
+    def compute(self, n_tokens: int) -> None:
+        """Compute a batch.
+
+        Raises:
+            DecodeError: it failed, and the engine lives on.
+        """
+
+
+class Slots:
+    """All slots of a server, and the context that they share or do not."""
+
+    def __init__(
+        self, shape: ModelShape, workload: Workload, graph: Graph, log: Log
+    ) -> None:
+        self._workload = workload
+        self._n_vocab = shape.n_vocab
+        trained = shape.context_length or workload.n_ctx_seq
+        self.n_ctx_slot = min(workload.n_ctx_seq, trained)
+        self._graph = graph
+        self._log = log
+        self._free_slots = threading.Semaphore(workload.parallel)
+        self._lock = threading.Lock()
+        self._cells_used = 0
+
+    def complete(self, body: bytes, reply: Reply) -> None:
+        """Answer one request to ``/completion``, as a stream."""
+        asked = json.loads(body)
+        prompt, n_predict = asked["prompt"], int(asked["n_predict"])
+        if any(not 0 <= token < self._n_vocab for token in prompt):
+            reply.error(400, "Prompt contains invalid tokens", "invalid_request_error")
+        elif len(prompt) >= self.n_ctx_slot:
+            message = (
+                f"the request exceeds the available context size ({self.n_ctx_slot} "
+                "tokens), try increasing it"
+            )
+            reply.error(400, message, "exceed_context_size_error")
+        else:
+            with self._free_slots:
+                self._complete(prompt, n_predict, reply)
+
+    def _complete(self, prompt: Sequence[int], n_predict: int, reply: Reply) -> None:
+        try:
+            began_s = time.monotonic()
+            self._read(len(prompt), reply)
+            read_s = time.monotonic()
+            self._decode(n_predict, reply)
+        except DecodeError as error:
+            reply.error(500, str(error))
+            return
+        finally:
+            with self._lock:
+                self._cells_used -= min(self._cells_used, len(prompt) + n_predict)
+        decoded_s = time.monotonic()
+        reply.event(
+            {
+                "content": "",
+                "stop": True,
+                "tokens_predicted": n_predict,
+                "tokens_evaluated": len(prompt),
+                "timings": _timings(
+                    len(prompt), read_s - began_s, n_predict, decoded_s - read_s
+                ),
+            }
+        )
+        reply.end()
+
+    def _read(self, n_tokens: int, reply: Reply) -> None:
+        _say_progress(reply, n_tokens, 0)
+        for start in range(0, n_tokens, self._workload.batch):
+            n_batch = min(self._workload.batch, n_tokens - start)
+            self._take_cells(n_batch)
+            self._graph.compute(n_batch)
+            time.sleep(BATCH_S)
+            _say_progress(reply, n_tokens, start + n_batch)
+
+    def _decode(self, n_predict: int, reply: Reply) -> None:
+        for _ in range(n_predict):
+            self._take_cells(1)
+            self._graph.compute(1)
+            time.sleep(TOKEN_S)
+            reply.event({"content": " a", "tokens": [0], "stop": False})
+
+    def _take_cells(self, count: int) -> None:
+        cells = self._workload.n_ctx_seq * self._workload.n_stream
+        with self._lock:
+            self._cells_used += count
+            if self._cells_used > cells:
+                self._log.say(
+                    "E srv        decode: Context size has been exceeded. off = 0, "
+                    "n_batch = 1, ret = 1"
+                )
+                raise DecodeError("Context size has been exceeded.")
+
+
+def _say_progress(reply: Reply, total: int, processed: int) -> None:
+    progress = {"total": total, "cache": 0, "processed": processed, "time_ms": 0}
+    reply.event({"content": "", "stop": False, "prompt_progress": progress})
+
+
+def _timings(prompt_n: int, prompt_s: float, n: int, n_s: float) -> dict[str, Any]:
+    return {
+        "cache_n": 0,
+        "prompt_n": prompt_n,
+        "prompt_ms": prompt_s * 1e3,
+        "prompt_per_second": prompt_n / prompt_s if prompt_s else None,
+        "predicted_n": n,
+        "predicted_ms": n_s * 1e3,
+        "predicted_per_second": n / n_s if n_s else None,
+    }
