@@ -120,7 +120,7 @@ SPLITS_BY_SIZE = re.compile(r"splits = (\d+) \(with bs=\d+\), (\d+) \(with bs=\d
 SPLITS_PAIR = re.compile(r"splits = (\d+) / (\d+)")
 SPLITS = re.compile(r"splits = (\d+)")
 TABLE_DEVICE = re.compile(
-    r"\|\s+- (\S+) \(.*\)\s*\|\s*(\d+) = (\d+) \+ "
+    r"\|\s+- (\S+) \(.*\)\s*\|\s*(\d+) =\s*(\d+) \+ "
     r"\(\s*\d+ =\s*(\d+) \+\s*(\d+) \+\s*(\d+)\)"
 )
 TABLE_HOST = re.compile(r"\|\s+- Host\s*\|\s*\d+ =\s*(\d+) \+\s*(\d+) \+\s*(\d+)\s*\|")
