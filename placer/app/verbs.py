@@ -15,15 +15,21 @@ from placer.engine.dryrun import dry_run
 from placer.engine.observation import Proof
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
-from placer.placement import placement_args, placement_from_args
+from placer.placement import Placement, placement_args, placement_from_args
 from placer.plan import Candidate, plan_candidates
-from placer.plan.plan import candidate_for_placement, headroom_bytes
+from placer.plan.plan import (
+    candidate_for_placement,
+    formula_compute,
+    headroom_bytes,
+    unpipelined,
+)
 from placer.profiles import Conf, Edit, diff, read_conf, write_conf
 from placer.profiles import undo as undo_conf
 from placer.search.records import StudyRecord, latest_proved, read_study
+from placer.search.search import launch_args
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from placer.machine import Machine
     from placer.memory import MemoryEstimate
@@ -175,7 +181,8 @@ def estimate(
         candidate = candidate_for_placement(
             chosen, target.shape, target.workload, rig.machine
         )
-        return target, rig.machine, rate(candidate, target, rig)
+        rated = rate(candidate, DryRuns(target=target, rig=rig))
+        return target, rig.machine, rated
 
 
 def plan(name: str, where: Where, request: Request) -> Plan:
@@ -187,30 +194,65 @@ def plan(name: str, where: Where, request: Request) -> Plan:
     """
     target = resolve(name, where.folders, request.asked)
     with where.rig() as rig:
-        candidates = plan_candidates(target.shape, target.workload, rig.machine)
-        rated = tuple(rate(candidate, target, rig) for candidate in candidates)
+        dry_runs = DryRuns(target=target, rig=rig)
+        candidates = plan_candidates(
+            target.shape, target.workload, rig.machine, dry_runs.compute_of
+        )
+        rated = tuple(rate(candidate, dry_runs) for candidate in candidates)
         return Plan(target=target, machine=rig.machine, candidates=rated)
 
 
-def rate(candidate: Candidate, target: Target, rig: Rig) -> Rated:
-    """The candidate with the engine's own figures."""
-    flags = tuple(placement_args(candidate.placement, target.shape))
-    args = (
-        "-m",
-        str(target.file.path),
-        *target.workload.args(),
-        *target.extra_args,
-        *flags,
-    )
-    with TemporaryDirectory(prefix="placer-") as folder:
-        said = dry_run(
-            rig.runner, args, rig.machine, log_path=Path(folder) / "dry-run.log"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRuns:
+    """The engine's word on placements of a target; each is asked once."""
+
+    target: Target
+    rig: Rig
+    answers: dict[tuple[str, ...], MemoryEstimate | None] = field(default_factory=dict)
+
+    def ask(self, placement: Placement) -> MemoryEstimate | None:
+        """What the engine says that the placement would hold, None if nothing."""
+        target = self.target
+        args = launch_args(
+            str(target.file.path),
+            target.workload,
+            target.extra_args,
+            placement,
+            target.shape,
         )
+        if args not in self.answers:
+            with TemporaryDirectory(prefix="placer-") as folder:
+                log_path = Path(folder) / "dry-run.log"
+                self.answers[args] = dry_run(
+                    self.rig.runner, args, self.rig.machine, log_path=log_path
+                )
+        return self.answers[args]
+
+    def compute_of(self, placement: Placement) -> Sequence[int]:
+        """Compute buffers by the engine, by formula where it will not say."""
+        said = self.ask(placement)
+        if said is not None:
+            return [device.compute_bytes or 0 for device in said.devices]
+        target, machine = self.target, self.rig.machine
+        return formula_compute(target.shape, target.workload, machine)(placement)
+
+
+def rate(candidate: Candidate, dry_runs: DryRuns) -> Rated:
+    """The candidate with the engine's own figures.
+
+    Where it fits only without pipelining, those are the figures: the engine gives it
+    up by itself.
+    """
+    machine = dry_runs.rig.machine
+    placement = candidate.placement
+    said = dry_runs.ask(placement)
+    if said is not None and min(headroom_bytes(said, machine)) < 0:
+        said = dry_runs.ask(unpipelined(placement))
     return Rated(
         candidate=candidate,
-        args=flags,
+        args=tuple(placement_args(placement, dry_runs.target.shape)),
         dry_run=said,
-        headroom_bytes=headroom_bytes(said or candidate.estimate, rig.machine),
+        headroom_bytes=headroom_bytes(said or candidate.estimate, machine),
     )
 
 

@@ -33,7 +33,7 @@ def compute_bytes_by_device(
     Bytes, of one physical batch of ``workload.n_ubatch`` tokens.
     """
     devices = placement.slot_devices(shape.n_slots)
-    copies = PIPELINE_COPIES if _is_pipelined(shape, placement, workload) else 1
+    copies = PIPELINE_COPIES if is_pipelined(shape, placement, workload) else 1
     offload = _offloaded_bytes(shape, workload, placement, machine)
     result = []
     for index in range(len(machine.devices)):
@@ -48,11 +48,15 @@ def compute_bytes_by_device(
     return tuple(result)
 
 
-def _is_pipelined(shape: ModelShape, placement: Placement, workload: Workload) -> bool:
-    """Whether the engine overlaps batches over the devices: llama-context.cpp:428."""
+def is_pipelined(shape: ModelShape, placement: Placement, workload: Workload) -> bool:
+    """Whether the engine overlaps batches over the devices: llama-context.cpp:428.
+
+    It costs copies of all inputs, and is given up where they do not fit (:637). Any
+    ``-ot`` turns it off, also one that matches nothing.
+    """
     used = sum(1 for n in placement.split if n)
     whole = placement.n_gpu_layers > shape.n_layer_all
-    return used > 1 and whole and workload.kv_offload and not placement.exceptions
+    return used > 1 and whole and workload.kv_offload and not placement.overridden
 
 
 def _first_used(placement: Placement) -> int | None:

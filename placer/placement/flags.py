@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The engine's own pattern, common.h:1113.
 CPU_MOE = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 
+# Matches no tensor; the engine pipelines only where there is no -ot at all.
+UNPIPELINED = Override(pattern="no-pipeline", buffer="CPU")
+
 
 def placement_args(placement: Placement, shape: ModelShape) -> list[str]:
     """The shortest flags that say the placement; ``-ot`` stands last.
@@ -41,6 +44,8 @@ def placement_args(placement: Placement, shape: ModelShape) -> list[str]:
         args += ["-sm", "none", "-mg", str(placement.main_gpu)]
         args += ["-ts", str(placement.n_gpu_layers)]
     overrides = minimal_overrides(placement.exceptions, shape.tensor_names)
+    if placement.unpipelined and not overrides:
+        overrides = (UNPIPELINED,)
     if overrides:
         args += ["-ot", ",".join(map(str, overrides))]
     return args
@@ -70,8 +75,14 @@ def placement_from_args(
     else:
         split = _whole_slots(_shares(flags.get("-ts", ""), machine), act)
     bare = Placement(split=split, main_gpu=main_gpu)
-    exceptions = _exceptions(bare, _overrides(arguments), shape, machine)
-    return Placement(split=split, exceptions=exceptions, main_gpu=main_gpu)
+    overrides = _overrides(arguments)
+    exceptions = _exceptions(bare, overrides, shape, machine)
+    return Placement(
+        split=split,
+        exceptions=exceptions,
+        main_gpu=main_gpu,
+        unpipelined=bool(overrides) and not exceptions,
+    )
 
 
 def whole_number(flag: str, text: str) -> int:

@@ -56,11 +56,13 @@ class Placement:
             is left over stays on the CPU, the first layers of the model.
         exceptions: tensors that are not where their layer is.
         main_gpu: the only device used (``-sm none -mg``), or None for ``-sm layer``.
+        unpipelined: an ``-ot`` that matches nothing, to switch pipelining off.
     """
 
     split: tuple[int, ...]
     exceptions: frozenset[TensorException] = frozenset()
     main_gpu: int | None = None
+    unpipelined: bool = False
 
     def __post_init__(self) -> None:
         if any(n < 0 for n in self.split):
@@ -78,6 +80,11 @@ class Placement:
     def n_gpu_layers(self) -> int:
         """What ``-ngl`` counts: slots on GPUs."""
         return sum(self.split)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether there is any ``-ot``."""
+        return bool(self.exceptions) or self.unpipelined
 
     def slot_devices(self, n_slots: int) -> tuple[int | None, ...]:
         """The device of each slot (layers, then the output); None is the CPU.

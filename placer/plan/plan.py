@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from placer.memory import MemoryEstimate, estimate_memory
-from placer.placement import Strategy
+from placer.placement import Placement, Strategy
 from placer.plan.costs import slot_costs
 from placer.plan.family import Family, Spread, families
+from placer.units import MIB
 
 if TYPE_CHECKING:
     from placer.machine import Machine
     from placer.model import ModelShape
-    from placer.placement import Placement, Workload
+    from placer.placement import Workload
 
+# Compute buffers of a placement, in bytes a device.
+ComputeOf = Callable[[Placement], Sequence[int]]
 # Compute buffers depend on the placement and the placement on them; it settles fast.
 ROUNDS = 4
+# What a plan leaves free on each device: nothing, and what llama.cpp's own --fit
+# leaves (common.h:473).
+MARGINS_BYTES = (0, 1024 * MIB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +61,30 @@ def families_for(
 
 
 def plan_candidates(
-    shape: ModelShape, workload: Workload, machine: Machine
+    shape: ModelShape,
+    workload: Workload,
+    machine: Machine,
+    compute_of: ComputeOf | None = None,
 ) -> tuple[Candidate, ...]:
-    """The best member of each family that fits by formula, best first."""
+    """The best member of each family, for growing margins, best first.
+
+    Args:
+        shape: the model.
+        workload: what is asked of it.
+        machine: the devices.
+        compute_of: the compute buffers of a placement; None for the formula.
+    """
+    compute_of = compute_of or formula_compute(shape, workload, machine)
     candidates: list[Candidate] = []
     for family in families_for(shape, workload, machine):
-        spread = settled_spread(family, shape, workload, machine)
-        if spread is None:
-            continue
-        candidate = candidate_of(family, spread, workload, machine)
-        if all(not _same(candidate, earlier) for earlier in candidates):
-            candidates.append(candidate)
+        for margin_bytes in MARGINS_BYTES:
+            room = [device.free_bytes - margin_bytes for device in machine.devices]
+            spread = settle(family, room, compute_of).spread
+            if spread is None:
+                continue
+            candidate = candidate_of(family, spread, workload, machine)
+            if all(not _same(candidate, earlier) for earlier in candidates):
+                candidates.append(candidate)
     return tuple(candidates)
 
 
@@ -74,28 +94,60 @@ def _same(one: Candidate, other: Candidate) -> bool:
     return a.split == b.split and a.exceptions == b.exceptions
 
 
-def settled_spread(
-    family: Family, shape: ModelShape, workload: Workload, machine: Machine
-) -> Spread | None:
-    """The family's best spread with room for the compute buffers it itself causes."""
-    free = [device.free_bytes for device in machine.devices]
-    spread = family.best(free)
-    capacities = free
-    for _ in range(ROUNDS):
+def formula_compute(
+    shape: ModelShape, workload: Workload, machine: Machine
+) -> ComputeOf:
+    """Compute buffers by formula, in bytes a device."""
+
+    def compute(placement: Placement) -> list[int]:
+        held = estimate_memory(shape, workload, placement, machine).devices
+        return [device.compute_bytes or 0 for device in held]
+
+    return compute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A family's best spread beside the compute buffers that it itself causes.
+
+    Attributes:
+        spread: None where no member fits.
+        capacities: bytes of weights and context that each device has room for.
+    """
+
+    spread: Spread | None
+    capacities: tuple[int, ...]
+
+
+def settle(
+    family: Family, room: Sequence[int], compute_of: ComputeOf, rounds: int = ROUNDS
+) -> Settled:
+    """The best spread in ``room`` bytes a device, compute buffers included.
+
+    Each round takes the buffers of the last spread off the room; a device's room
+    never grows again, so that it ends.
+    """
+    capacities = tuple(max(n_bytes, 0) for n_bytes in room)
+    spread = family.best(capacities)
+    for _ in range(rounds):
         if spread is None:
-            return None
-        estimate = estimate_memory(shape, workload, family.placement(spread), machine)
-        wanted = [
-            min(before, room - (device.compute_bytes or 0))
-            for before, room, device in zip(
-                capacities, free, estimate.devices, strict=True
-            )
-        ]
+            break
+        # Without pipelining: the engine gives it up where its copies do not fit.
+        compute = compute_of(unpipelined(family.placement(spread)))
+        wanted = tuple(
+            min(before, max(total - buffers, 0))
+            for before, total, buffers in zip(capacities, room, compute, strict=True)
+        )
         if wanted == capacities:
-            return spread
+            break
         capacities = wanted
         spread = family.best(capacities)
-    return spread
+    return Settled(spread=spread, capacities=capacities)
+
+
+def unpipelined(placement: Placement) -> Placement:
+    """The same tensors in the same places, with no pipeline over the devices."""
+    return replace(placement, unpipelined=not placement.exceptions)
 
 
 def candidate_of(
@@ -104,6 +156,11 @@ def candidate_of(
     """The spread with all that is known of it by formula."""
     placement = family.placement(spread)
     estimate = estimate_memory(family.shape, workload, placement, machine)
+    headroom = headroom_bytes(estimate, machine)
+    if min(headroom) < 0:
+        estimate = estimate_memory(
+            family.shape, workload, unpipelined(placement), machine
+        )
     return Candidate(
         strategy=family.strategy,
         spread=spread,

@@ -66,15 +66,6 @@ class Evidence:
         self._family = family
         self.devices = [DeviceEvidence(believed_bytes=b) for b in believed]
 
-    def believe(self, believed: Sequence[int]) -> None:
-        """The estimate changed its mind; what was seen stays."""
-        for device, believed_bytes in zip(self.devices, believed, strict=True):
-            device.believed_bytes = believed_bytes
-
-    def believed_best(self) -> Spread | None:
-        """The best spread by what is believed."""
-        return self._family.best([d.believed_bytes for d in self.devices])
-
     def next_spread(self, best: Spread | None) -> Spread | None:
         """What to launch: the believed best, else the least step beyond it.
 

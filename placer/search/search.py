@@ -9,8 +9,8 @@ from placer.engine.dryrun import dry_run
 from placer.engine.judge import Outcome, Verdict, judge
 from placer.errors import SearchError
 from placer.memory import MemoryEstimate, estimate_memory
-from placer.placement import placement_args
-from placer.plan.plan import families_for
+from placer.placement import Placement, Workload, placement_args
+from placer.plan.plan import families_for, formula_compute, settle
 from placer.search.events import (
     Event,
     FamilySkipped,
@@ -24,9 +24,10 @@ from placer.search.trial import Probe, Trial, probe_record, trial_record
 from placer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from placer.engine.loadtest import LoadProgress, LoadTest
+    from placer.model import ModelShape
     from placer.plan import Family, Spread
     from placer.search.journal import Journal
 
@@ -132,29 +133,34 @@ class Search:
     def probe(self, family: Family, spread: Spread, number: int, purpose: str) -> Probe:
         """The question, with what formula and dry run say to it."""
         placement = family.placement(spread)
-        shape, workload = self.test.shape, self.test.workload
-        args = (
-            "-m",
-            self.model_path,
-            *workload.args(),
-            *self.extra_args,
-            *placement_args(placement, shape),
-        )
-        said = dry_run(
-            self.test.runner,
-            args,
-            self.test.machine,
-            log_path=self.journal.log_path(f"{number:03d}-dry-run"),
-        )
+        test = self.test
         return Probe(
             number=number,
             strategy=family.strategy,
             spread=spread,
             placement=placement,
-            args=args,
-            formula=estimate_memory(shape, workload, placement, self.test.machine),
-            dry_run=said,
+            args=self._args(placement),
+            formula=estimate_memory(test.shape, test.workload, placement, test.machine),
+            dry_run=self.dry_run(placement, f"{number:03d}-dry-run"),
             purpose=purpose,
+        )
+
+    def dry_run(self, placement: Placement, name: str) -> MemoryEstimate | None:
+        """What the engine says that the placement would hold."""
+        return dry_run(
+            self.test.runner,
+            self._args(placement),
+            self.test.machine,
+            log_path=self.journal.log_path(name),
+        )
+
+    def _args(self, placement: Placement) -> tuple[str, ...]:
+        return launch_args(
+            self.model_path,
+            self.test.workload,
+            self.extra_args,
+            placement,
+            self.test.shape,
         )
 
     def _short_bytes(self, family: Family) -> int:
@@ -198,8 +204,7 @@ class FamilySearch:
 
     def run(self) -> Found | None:
         """Its largest member that was seen to fit, None if none was."""
-        evidence = Evidence(self.family, self._believed_by_formula())
-        self._believe_dry_run(evidence)
+        evidence = Evidence(self.family, self._believed())
         while True:
             spread = evidence.next_spread(self._best_spread())
             if spread is None:
@@ -247,34 +252,22 @@ class FamilySearch:
     def _best_spread(self) -> Spread | None:
         return None if self.best is None else self.best.probe.spread
 
-    def _believed_by_formula(self) -> list[int]:
+    def _believed(self) -> tuple[int, ...]:
+        """Room for weights and context beside the compute buffers.
+
+        By formula first, which costs nothing, then by the engine's dry run.
+        """
         test = self.search.test
-        spread = self.family.best([d.free_bytes for d in test.machine.devices])
-        if spread is None:
-            raise AssertionError("a family without a member is skipped")
-        placement = self.family.placement(spread)
-        estimate = estimate_memory(test.shape, test.workload, placement, test.machine)
-        return self._less_compute(estimate)
+        free = [device.free_bytes for device in test.machine.devices]
+        formula = formula_compute(test.shape, test.workload, test.machine)
 
-    def _believe_dry_run(self, evidence: Evidence) -> None:
-        """Replace the formula's compute buffers by the engine's own."""
-        asked: set[Spread] = set()
-        for _ in range(DRY_RUNS):
-            spread = evidence.next_spread(None)
-            if spread is None or spread in asked:
-                return
-            asked.add(spread)
-            probe = self.search.probe(self.family, spread, 0, "dry run")
-            if probe.dry_run is None:
-                return
-            evidence.believe(self._less_compute(probe.dry_run))
+        def dry(placement: Placement) -> Sequence[int]:
+            said = self.search.dry_run(placement, "000-dry-run")
+            if said is None:
+                return formula(placement)
+            return [device.compute_bytes or 0 for device in said.devices]
 
-    def _less_compute(self, estimate: MemoryEstimate) -> list[int]:
-        devices = self.search.test.machine.devices
-        return [
-            max(device.free_bytes - (held.compute_bytes or 0), 0)
-            for device, held in zip(devices, estimate.devices, strict=True)
-        ]
+        return settle(self.family, free, dry, DRY_RUNS).capacities
 
     def _blamed(self, trial: Trial) -> int:
         """The device that ran out; the tightest one where the log names none."""
@@ -287,6 +280,18 @@ class FamilySearch:
             d.free_bytes - h.total_bytes for d, h in zip(devices, held, strict=True)
         ]
         return room.index(min(room))
+
+
+def launch_args(
+    model_path: str,
+    workload: Workload,
+    extra_args: tuple[str, ...],
+    placement: Placement,
+    shape: ModelShape,
+) -> tuple[str, ...]:
+    """The flags of a launch: the model, the workload, the user's own, the placement."""
+    flags = placement_args(placement, shape)
+    return ("-m", model_path, *workload.args(), *extra_args, *flags)
 
 
 def _why(verdict: Verdict) -> str:
