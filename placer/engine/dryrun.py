@@ -48,7 +48,7 @@ def dry_run(
 def estimate_of(facts: LogFacts, machine: Machine) -> MemoryEstimate | None:
     """The memory table of a log as an estimate, None if the log has no table."""
     rows = {row.device: row for row in facts.breakdown}
-    if "Host" not in rows:
+    if "Host" not in rows or not any(d.name in rows for d in machine.devices):
         return None
     absent = BreakdownRow(
         device="",

@@ -64,7 +64,7 @@ OOM_OF = {
 PHASE_OF = {outcome: phase for phase, outcome in OOM_OF.items()}
 # Signals of a build for another processor or of a bug, never of memory.
 CRASH_SIGNALS = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
-OUT_OF_MEMORY_WORDS = ("out of memory", "ErrorOutOfDeviceMemory", "OutOfDeviceMemory")
+OUT_OF_MEMORY_WORDS = ("out of memory", "OutOfDeviceMemory", "Insufficient Memory")
 
 
 def judge(observation: Observation, machine: Machine, proof: Proof) -> Verdict:
@@ -116,8 +116,7 @@ def _oom_at_load(seen: Observation, machine: Machine, proof: Proof) -> Verdict |
 def _oom_in_use(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
     del proof
     facts = seen.facts
-    said = " ".join(filter(None, [facts.aborted, *facts.errors[-8:]]))
-    ran_out = any(word in said for word in OUT_OF_MEMORY_WORDS)
+    ran_out = any(word in (facts.aborted or "") for word in OUT_OF_MEMORY_WORDS)
     if facts.decode_failed is None and not ran_out:
         return None
     if not facts.failures and not ran_out:
@@ -136,9 +135,12 @@ def _port_taken(seen: Observation, machine: Machine, proof: Proof) -> Verdict | 
 
 def _refused(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
     del machine, proof
-    if seen.facts.refused is None or seen.exit_code is None:
+    facts = seen.facts
+    if facts.refused is None or facts.ready or seen.exit_code in (None, 0):
         return None
-    return Verdict(outcome=Outcome.REFUSED, evidence=(seen.facts.refused,))
+    if signal_of(seen.exit_code) is not None:
+        return None
+    return Verdict(outcome=Outcome.REFUSED, evidence=(facts.refused,))
 
 
 def _stalled(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
@@ -220,4 +222,5 @@ def _free_at_failure(
 def _last_words(seen: Observation) -> tuple[str, ...]:
     code = () if seen.exit_code is None else (f"exit code {seen.exit_code}",)
     error = () if seen.answer_error is None else (seen.answer_error,)
-    return (*code, *error, *seen.facts.errors[-2:])
+    aborted = () if seen.facts.aborted is None else (seen.facts.aborted,)
+    return (*code, *error, *aborted, *seen.facts.errors[-2:])

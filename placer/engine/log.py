@@ -62,7 +62,7 @@ class LogFacts:
 
     Attributes:
         buffers: what was allocated.
-        failures: what was not.
+        failures: what was not, since the engine last went on.
         failed_phase: the phase whose failure ended the load, where it says.
         retried: whether compute buffers were asked for again without pipelining.
         pipelined: whether the engine runs the devices as a pipeline, in the end.
@@ -139,9 +139,16 @@ DECODE_FAILED = re.compile(
     r"|failed to decode the batch)"
 )
 ABORTED = re.compile(
-    r"(CUDA error|GGML_ASSERT|ggml_abort|ErrorOutOfDeviceMemory|ErrorDeviceLost"
-    r"|terminate called|pre-allocated tensor)"
+    r"((CUDA|ROCm|MUSA) error|GGML_ASSERT|ggml_abort|ErrorOutOfDeviceMemory"
+    r"|ErrorDeviceLost|Insufficient Memory|terminate called|pre-allocated tensor"
+    r"|Remote RPC server crashed)"
 )
+# ggml-cuda.cu:103, the line after "CUDA error: ..."
+CURRENT_DEVICE = re.compile(r"current device: (\d+), in function")
+# A warning, whatever it quotes: the buffer is made without pinning.
+UNPINNED = re.compile(r"pinned memory")
+# No line that is looked for is longer; some patterns take quadratic time.
+LINE_LENGTH = 1000
 ERROR_LEVEL = re.compile(r"^\S*\d E |^(error|E) ?:")
 
 
@@ -149,7 +156,7 @@ def read_log(lines: Iterable[str]) -> LogFacts:
     """The facts of the lines; no line, however torn, raises."""
     reader = _Reader()
     for line in lines:
-        reader.feed(line.rstrip("\r\n"))
+        reader.feed(line[:LINE_LENGTH].rstrip("\r\n"))
     return reader.facts()
 
 
@@ -170,6 +177,8 @@ class _Reader:
 
     def feed(self, line: str) -> None:
         """Take in one line."""
+        if UNPINNED.search(line):
+            return
         self._feed_sizes(line)
         self._feed_failures(line)
         self._feed_graph(line)
@@ -181,6 +190,8 @@ class _Reader:
             ("aborted", ABORTED),
         ):
             if name not in self._first and pattern.search(line):
+                if name == "ready":
+                    self._forget_failures()
                 self._first[name] = line.strip()
         if ERROR_LEVEL.search(line):
             self._errors.append(line.strip())
@@ -223,6 +234,8 @@ class _Reader:
             self._fail(f"CUDA{match[2]}", _mib(match[1]), line)
         elif match := FAILED_VULKAN.search(line):
             self._fail("", _whole(match[1]), line)
+        elif match := CURRENT_DEVICE.search(line):
+            self._fail_in_use(match[1], line)
         for pattern, phase in FAILED_PHASES:
             if match := pattern.search(line):
                 self._phase = phase
@@ -234,10 +247,23 @@ class _Reader:
             AllocationFailure(device=device, asked_bytes=asked_bytes, line=line.strip())
         )
 
+    def _fail_in_use(self, number: str, line: str) -> None:
+        said = self._first.get("aborted", "")
+        match = ABORTED.search(said)
+        if match is not None and match[2] and "out of memory" in said:
+            self._fail(match[2] + number, None, line)
+
+    def _forget_failures(self) -> None:
+        """The engine went on: what failed before was not what ended it."""
+        self._failures.clear()
+        self._phase = None
+        for name in ("aborted", "decode_failed"):
+            self._first.pop(name, None)
+
     def _feed_graph(self, line: str) -> None:
         if RETRY.search(line):
-            self._retried, self._pipelined, self._phase = True, False, None
-            self._failures.clear()
+            self._retried, self._pipelined = True, False
+            self._forget_failures()
         elif PIPELINED.search(line):
             self._pipelined = True
         elif match := SPLITS_BY_SIZE.search(line) or SPLITS_PAIR.search(line):
