@@ -1,0 +1,74 @@
+"""Figures as the documents print them; what is not known is a dash, never 0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from placer.placement import Strategy
+from placer.report.table import plain
+from placer.units import MIB, mib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DASH = "-"
+STRATEGY_TITLES = {strategy.value: strategy.title for strategy in Strategy}
+
+
+def mib_text(n_bytes: int | None) -> str:
+    """Bytes in MiB, whole where they are whole: ``"24"``, ``"1,204.3"``, ``"0.003"``.
+
+    A size that is not 0 is never printed as 0.
+    """
+    if n_bytes is None:
+        return DASH
+    if n_bytes % MIB == 0:
+        return f"{n_bytes // MIB:,}"
+    size = mib(n_bytes)
+    return f"{size:,.1f}" if abs(size) >= 0.05 else f"{size:.1g}"
+
+
+def rate_text(per_s: float | None) -> str:
+    """A rate or a duration to a tenth."""
+    return DASH if per_s is None else f"{per_s:,.1f}"
+
+
+def count_text(n: int | None) -> str:
+    """A whole number with separators."""
+    return DASH if n is None else f"{n:,}"
+
+
+def name_text(name: str | None) -> str:
+    """A name as it is, fit for a table."""
+    return DASH if name is None else plain(name)
+
+
+def graph_splits_text(splits: Sequence[int] | None) -> str:
+    """Splits of the prefill and the decode graph: ``"9 / 33"``, ``"3"`` where equal."""
+    if splits is None:
+        return DASH
+    return " / ".join(map(str, dict.fromkeys(splits)))
+
+
+def strategy_text(record: Mapping[str, Any]) -> str:
+    """The strategy in words."""
+    letter = str(record["strategy"])
+    return plain(STRATEGY_TITLES.get(letter, letter))
+
+
+def split_text(trial: Mapping[str, Any]) -> str:
+    """Slots of each device, and the layers whose experts stay there."""
+    slots = " + ".join(map(str, trial["slots"]))
+    if trial["kept"] is None:
+        return slots
+    return f"{slots}, experts of {' + '.join(map(str, trial['kept']))}"
+
+
+def layers_text(n: int) -> str:
+    """``"one layer"``, ``"3 layers"``."""
+    return "one layer" if n == 1 else f"{n} layers"
+
+
+def started_text(header: Mapping[str, Any]) -> str:
+    """When a study started: ``"2026-11-23 14:02:11 UTC"``."""
+    return plain(str(header["started"]).replace("T", " ").replace("+00:00", " UTC"))

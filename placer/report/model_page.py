@@ -1,0 +1,168 @@
+"""``docs/models/<profile>.md``: all that the searches of one profile have shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from placer.report.answer import (
+    answer_sentence,
+    flags_block,
+    memory_table,
+    speed_table,
+)
+from placer.report.boundary import boundary_sentence, boundary_trials
+from placer.report.conditions import devices_table, facts_list
+from placer.report.figures import split_text, strategy_text
+from placer.report.paths import without_folders
+from placer.report.table import plain
+from placer.report.tried import (
+    excluded_table,
+    failures,
+    tried_table,
+    unanswered_sentence,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from placer.search.records import StudyRecord
+
+GENERATED = """\
+Written by `placer report` from the journals of the searches; what is changed here by
+hand is lost with the next one."""
+HOW_TO_READ = """\
+A dash is a figure that is not known. A split counts slots: the repeating layers and,
+as the very last slot, the output."""
+ABOUT_FLAGS = "The flags of the launch, `-m` and the model aside, with `--fit off`:"
+ABOUT_MEMORY = """\
+MiB, a row for each source. *Formula* is arithmetic on the model's header, *dry run*
+the engine's own figures before anything is loaded; neither is a proof. *Observed
+buffers* are what the log of the launch reports, *observed peak* is the most that its
+process was seen to hold. *Left* is what was free before the launch, less the total."""
+ABOUT_SPEED = """\
+Prefill is the whole context, all slots together; decode is one slot alone. Graph
+splits are those of the prefill and of the decode graph, once where they are equal."""
+ABOUT_TRIED = (
+    "In the order of the launches. All figures are observed, none is estimated."
+)
+ABOUT_FAILURES = "Neither fitted nor out of memory, so they say nothing about size:"
+ABOUT_EXCLUDED = "Not launched, because weights and context alone are too much:"
+NO_BOUNDARY = "No launch of the search ran out of memory."
+
+
+def model_page(profile: str, studies: Sequence[StudyRecord]) -> str:
+    """The page of a profile: its newest proved study in full, then the others.
+
+    Args:
+        profile: the name above it.
+        studies: of this profile, at least one, in any order.
+    """
+    newest_first = sorted(studies, key=study_age, reverse=True)
+    proved = (study for study in newest_first if study.best is not None)
+    shown = next(proved, newest_first[0])
+    others = [study for study in newest_first if study is not shown]
+    blocks = [f"# {plain(profile)}", GENERATED, HOW_TO_READ]
+    if shown is not newest_first[0]:
+        newer = newest_first[0].folder.name
+        blocks.append(
+            f"A newer search, `{newer}`, has no answer: see "
+            "[Other searches](#other-searches)."
+        )
+    blocks += _study_blocks(shown)
+    if others:
+        blocks.append("## Other searches")
+    for study in others:
+        blocks += _other_blocks(study)
+    return "\n\n".join(blocks) + "\n"
+
+
+def study_age(study: StudyRecord) -> tuple[str, int, str]:
+    """A key that puts studies in the order in which they started."""
+    # Of those that started in the same second, the later have -2, ... -10 behind.
+    name = study.folder.name
+    return (str(study.header["started"]), len(name), name)
+
+
+def outcome_sentence(study: StudyRecord) -> str:
+    """How a search ended."""
+    best, end = study.best, study.end
+    if end is None:
+        return (
+            f"No end is recorded: placer was killed, or is searching.{_by_then(study)}"
+        )
+    # A trial's flags say where a path with spaces ends.
+    args = study.trials[0]["args"] if study.trials else ()
+    stopped = plain(without_folders(end["stopped"] or "", args))
+    if best is None:
+        return f"Ended without an answer: {stopped}."
+    found = f"Found {_what(best)}"
+    return f"{found}, and stopped early: {stopped}." if stopped else f"{found}."
+
+
+def _by_then(study: StudyRecord) -> str:
+    fitted = [trial for trial in study.trials if trial["verdict"] == "FITS"]
+    if not fitted:
+        return " Nothing had been seen to fit."
+    return f" Seen to fit by then: {_what(fitted[-1])}."
+
+
+def _what(trial: Mapping[str, Any]) -> str:
+    return f"{strategy_text(trial)}, {split_text(trial)} (trial {trial['number']})"
+
+
+def _study_blocks(study: StudyRecord) -> Iterator[str]:
+    best = study.best
+    if best is None:
+        yield "## No answer"
+        yield outcome_sentence(study)
+    else:
+        yield "## Answer"
+        yield answer_sentence(study, best)
+        yield ABOUT_FLAGS
+        yield flags_block(best)
+    yield "## Conditions"
+    yield facts_list(study)
+    yield devices_table(study)
+    if best is not None:
+        yield from _proof_blocks(study, best)
+    yield "## Every split that was tried"
+    yield from _tried_blocks(study)
+
+
+def _proof_blocks(study: StudyRecord, best: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Memory"
+    yield ABOUT_MEMORY
+    yield memory_table(study, best)
+    yield "## Speed"
+    yield ABOUT_SPEED
+    yield speed_table(best)
+    yield "## Why not more"
+    if study.end is not None and study.end["stopped"] is not None:
+        yield f"{outcome_sentence(study)} What is larger was not all tried."
+    names = [device["name"] for device in study.header["devices"]]
+    sentences = [boundary_sentence(t, best, names) for t in boundary_trials(study)]
+    yield "\n".join(f"- {sentence}" for sentence in sentences) or NO_BOUNDARY
+
+
+def _tried_blocks(study: StudyRecord) -> Iterator[str]:
+    if study.trials:
+        yield ABOUT_TRIED
+        yield tried_table(study)
+    else:
+        yield "No launch was answered."
+    said = list(failures(study))
+    if said:
+        yield ABOUT_FAILURES
+        yield "\n".join(f"- {line}" for line in said)
+    if study.skipped:
+        yield ABOUT_EXCLUDED
+        yield excluded_table(study)
+    if study.unanswered:
+        yield unanswered_sentence(study)
+
+
+def _other_blocks(study: StudyRecord) -> Iterator[str]:
+    yield f"### {study.folder.name}"
+    yield outcome_sentence(study)
+    yield facts_list(study)
+    yield from _tried_blocks(study)

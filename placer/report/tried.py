@@ -1,0 +1,110 @@
+"""The tables of what a search tried, excluded and never saw answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from placer.report.boundary import is_oom
+from placer.report.figures import (
+    graph_splits_text,
+    mib_text,
+    name_text,
+    rate_text,
+    split_text,
+    strategy_text,
+)
+from placer.report.paths import without_folders
+from placer.report.table import (
+    code,
+    figure_columns,
+    plain,
+    table,
+    text_columns,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from placer.search.records import StudyRecord
+
+EVIDENCE_MAX_CHARS = 400
+TRIED = (
+    *figure_columns("trial"),
+    *text_columns("strategy", "split", "verdict", "phase", "device"),
+    *figure_columns(
+        "MiB asked",
+        "MiB free",
+        "graph splits",
+        "prefill t/s",
+        "decode t/s",
+        "seconds",
+    ),
+)
+EXCLUDED = (
+    *text_columns("strategy", "device"),
+    *figure_columns("MiB short"),
+    *text_columns("says"),
+)
+
+
+def tried_table(study: StudyRecord) -> str:
+    """Every answered launch; its figures are what was seen, none is an estimate."""
+    return table(TRIED, [_tried_row(trial) for trial in study.trials])
+
+
+def excluded_table(study: StudyRecord) -> str:
+    """The strategies that were not launched, and by how much they are too big."""
+    rows = [
+        [
+            strategy_text(record),
+            name_text(record["device"]),
+            mib_text(record["short_bytes"]),
+            plain(record["source"]),
+        ]
+        for record in study.skipped
+    ]
+    return table(EXCLUDED, rows)
+
+
+def failures(study: StudyRecord) -> Iterator[str]:
+    """What is known of each launch that neither fitted nor ran out of memory."""
+    for trial in study.trials:
+        if trial["verdict"] != "FITS" and not is_oom(trial):
+            said = ", ".join(map(code, evidence_lines(trial))) or "nothing was said"
+            yield f"Trial {trial['number']}, {plain(trial['verdict'])}: {said}"
+
+
+def unanswered_sentence(study: StudyRecord) -> str:
+    """The launches that were under way when the search ended."""
+    numbers = ", ".join(map(str, study.unanswered))
+    one = len(study.unanswered) == 1
+    return (
+        f"{'Launch' if one else 'Launches'} {numbers} {'was' if one else 'were'} under "
+        "way when placer ended; what became of it is not known."
+    )
+
+
+def evidence_lines(trial: Mapping[str, Any]) -> tuple[str, ...]:
+    """The lines that decided, without the folders of the machine they come from."""
+    lines = (without_folders(line, trial["args"]) for line in trial["evidence"])
+    return tuple(
+        line if len(line) <= EVIDENCE_MAX_CHARS else f"{line[:EVIDENCE_MAX_CHARS]}..."
+        for line in lines
+    )
+
+
+def _tried_row(trial: Mapping[str, Any]) -> list[str]:
+    return [
+        str(trial["number"]),
+        strategy_text(trial),
+        split_text(trial),
+        plain(trial["verdict"]),
+        name_text(trial["phase"]),
+        name_text(trial["device"]),
+        mib_text(trial["asked_bytes"]),
+        mib_text(trial["free_bytes"]),
+        graph_splits_text(trial["graph_splits"]),
+        rate_text(trial["prompt_tokens_per_s"]),
+        rate_text(trial["decode_tokens_per_s"]),
+        rate_text(trial["total_s"]),
+    ]
