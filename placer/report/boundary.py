@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from placer.report.figures import mib_text, split_text, strategy_text
+from placer.report.held import exhausted
 from placer.report.table import plain
 
 if TYPE_CHECKING:
@@ -31,22 +32,25 @@ def boundary_trials(study: StudyRecord) -> tuple[dict[str, Any], ...]:
 
 
 def boundary_sentence(
-    trial: Mapping[str, Any], best: Mapping[str, Any], names: Sequence[str]
+    trial: Mapping[str, Any],
+    best: Mapping[str, Any],
+    devices: Sequence[Mapping[str, Any]],
 ) -> str:
     """What the launch asked for beyond the answer, and what it ran out of.
 
     Args:
         trial: that ran out of memory.
         best: the answer.
-        names: of the devices, in the machine's order.
+        devices: as the header of the study lists them.
     """
+    names = [device["name"] for device in devices]
     grown: list[str] = []
     what = f"{strategy_text(trial)}, {split_text(trial)}"
     if trial["strategy"] == best["strategy"]:
         changes = _changes(trial, best)
         grown = [names[index] for index, n in changes if n > 0]
         what = _step_text(changes, names, of_experts=_kept_differs(trial, best))
-    where = _where(trial["device"], grown)
+    where = _where(exhausted(trial, devices), grown)
     sentence = f"{what}: {oom_text(trial)}{where}{_sizes(trial)}"
     return f"{sentence[:1].upper()}{sentence[1:]} (trial {trial['number']})."
 

@@ -52,6 +52,27 @@ def said_by(estimate: Mapping[str, Any] | None, device: int | None) -> Held:
     )
 
 
+def owner_of(buffer: str, devices: Sequence[Mapping[str, Any]]) -> str:
+    """The device, or the host, that owns a buffer; the buffer's name if none does.
+
+    A remote device is described by its endpoint, and its memory carries it:
+    ``RPC1`` at ``10.0.0.2:50052`` owns ``RPC0[10.0.0.2:50052]`` (ggml-rpc.cpp:766).
+    """
+    for device in devices:
+        remote = f"RPC0[{device['description']}]"
+        if buffer in (device["name"], remote):
+            return str(device["name"])
+    return HOST if HOST_BUFFER.search(buffer) else buffer
+
+
+def exhausted(
+    trial: Mapping[str, Any], devices: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """The device that ran out of memory, None where the log does not name it."""
+    device = trial["device"]
+    return None if device is None else owner_of(device, devices)
+
+
 def seen_in(study: StudyRecord, trial: Mapping[str, Any]) -> dict[str, Held]:
     """What the log of a launch reports that each device, and the host, held.
 
@@ -60,12 +81,13 @@ def seen_in(study: StudyRecord, trial: Mapping[str, Any]) -> dict[str, Held]:
 
     A device of which a finished phase says nothing holds nothing in it: the engine
     prints no line for an empty buffer (llama-context.cpp:680). Of a phase that failed
-    or was not reported at all, nothing is known.
+    or was not reported at all, nothing is known, nor of any device's silence where
+    there is memory without an owner.
     """
     sums = _sums(study, trial)
     devices = [device["name"] for device in study.header["devices"]]
     others = sorted({name for name, _ in sums} - {HOST, *devices})
-    reported = {phase for _, phase in sums}
+    reported = set() if others else {phase for _, phase in sums}
     nothing = {phase: 0 for phase in _finished(trial) if phase in reported}
     return {
         name: Held(
@@ -78,16 +100,9 @@ def seen_in(study: StudyRecord, trial: Mapping[str, Any]) -> dict[str, Held]:
 def _sums(study: StudyRecord, trial: Mapping[str, Any]) -> dict[tuple[str, str], int]:
     sums: dict[tuple[str, str], int] = {}
     for buffer in trial["buffers"]:
-        key = _owner(buffer["device"], study.header["devices"]), buffer["phase"]
+        key = owner_of(buffer["device"], study.header["devices"]), buffer["phase"]
         sums[key] = sums.get(key, 0) + buffer["bytes"]
     return sums
-
-
-def _owner(buffer: str, devices: Sequence[Mapping[str, Any]]) -> str:
-    for device in devices:
-        if buffer in (device["name"], device.get("buffer_type")):
-            return str(device["name"])
-    return HOST if HOST_BUFFER.search(buffer) else buffer
 
 
 def _finished(trial: Mapping[str, Any]) -> tuple[str, ...]:

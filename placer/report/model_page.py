@@ -38,7 +38,9 @@ ABOUT_MEMORY = """\
 MiB, a row for each source. *Formula* is arithmetic on the model's header, *dry run*
 the engine's own figures before anything is loaded; neither is a proof. *Observed
 buffers* are what the log of the launch reports, *observed peak* is the most that its
-process was seen to hold. *Left* is what was free before the launch, less the total."""
+process was seen to hold. *Left* is what was free before the launch, less the total.
+Of the host's memory, weights that are mapped from the file are counted with all that
+lies between them, though a device may hold it."""
 ABOUT_SPEED = """\
 Prefill is the whole context, all slots together; decode is one slot alone. Graph
 splits are those of the prefill and of the decode graph, once where they are equal."""
@@ -139,8 +141,8 @@ def _proof_blocks(study: StudyRecord, best: Mapping[str, Any]) -> Iterator[str]:
     yield "## Why not more"
     if study.end is not None and study.end["stopped"] is not None:
         yield f"{outcome_sentence(study)} What is larger was not all tried."
-    names = [device["name"] for device in study.header["devices"]]
-    sentences = [boundary_sentence(t, best, names) for t in boundary_trials(study)]
+    devices = study.header["devices"]
+    sentences = [boundary_sentence(t, best, devices) for t in boundary_trials(study)]
     yield "\n".join(f"- {sentence}" for sentence in sentences) or NO_BOUNDARY
 
 

@@ -14,7 +14,7 @@ from placer.report.figures import (
     split_text,
     strategy_text,
 )
-from placer.report.held import HOST, seen_in
+from placer.report.held import HOST, exhausted, seen_in
 from placer.report.model_page import GENERATED, study_age
 from placer.report.table import (
     code_cell,
@@ -96,7 +96,10 @@ def _summary(found: Mapping[str, Sequence[Result]]) -> str:
     """How often each device of each profile ran out, by phase."""
     rows = []
     for name, results in found.items():
-        counts = Counter((trial["device"], trial["phase"]) for _, trial in results)
+        counts = Counter(
+            (exhausted(trial, study.header["devices"]), trial["phase"])
+            for study, trial in results
+        )
         # A device that the log does not name comes last.
         devices = sorted({d for d, _ in counts}, key=lambda d: (d is None, d or ""))
         for device in devices:
@@ -123,7 +126,7 @@ def _result_row(study: StudyRecord, trial: Mapping[str, Any]) -> list[str]:
         str(trial["number"]),
         strategy_text(trial),
         split_text(trial),
-        name_text(trial["device"]),
+        name_text(exhausted(trial, study.header["devices"])),
         mib_text(trial["asked_bytes"]),
         mib_text(trial["free_bytes"]),
         _held_text(study, trial),

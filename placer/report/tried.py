@@ -13,6 +13,7 @@ from placer.report.figures import (
     split_text,
     strategy_text,
 )
+from placer.report.held import exhausted
 from placer.report.paths import without_folders
 from placer.report.table import (
     code,
@@ -49,7 +50,7 @@ EXCLUDED = (
 
 def tried_table(study: StudyRecord) -> str:
     """Every answered launch; its figures are what was seen, none is an estimate."""
-    return table(TRIED, [_tried_row(trial) for trial in study.trials])
+    return table(TRIED, [_tried_row(study, trial) for trial in study.trials])
 
 
 def excluded_table(study: StudyRecord) -> str:
@@ -93,14 +94,14 @@ def evidence_lines(trial: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _tried_row(trial: Mapping[str, Any]) -> list[str]:
+def _tried_row(study: StudyRecord, trial: Mapping[str, Any]) -> list[str]:
     return [
         str(trial["number"]),
         strategy_text(trial),
         split_text(trial),
         plain(trial["verdict"]),
         name_text(trial["phase"]),
-        name_text(trial["device"]),
+        name_text(exhausted(trial, study.header["devices"])),
         mib_text(trial["asked_bytes"]),
         mib_text(trial["free_bytes"]),
         graph_splits_text(trial["graph_splits"]),

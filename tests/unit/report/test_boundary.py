@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from placer.search.records import StudyRecord
 
-NAMES = ("CUDA0", "CUDA1")
+CARDS = [{"name": name, "description": "a card"} for name in ("CUDA0", "CUDA1")]
 
 
 def test_the_nearest_comes_first(
@@ -104,7 +104,7 @@ def test_a_step_is_said_in_layers(
     fit: Callable[..., dict[str, Any]],
 ) -> None:
     """What was asked beyond the answer, when it failed, and the sizes if known."""
-    assert boundary_sentence(trial(**changes), fit(), NAMES) == sentence
+    assert boundary_sentence(trial(**changes), fit(), CARDS) == sentence
 
 
 def test_a_step_of_experts_is_said_so(
@@ -113,9 +113,25 @@ def test_a_step_of_experts_is_said_so(
     """Where the experts differ, they are the step, however the slots moved."""
     best = fit(strategy="D", kept=[5, 3])
     more = trial(strategy="D", slots=[19, 12], kept=[4, 5], device="CUDA1")
-    assert boundary_sentence(more, best, NAMES) == (
+    assert boundary_sentence(more, best, CARDS) == (
         "The experts of 2 more layers on CUDA1 and of one fewer on CUDA0: out of "
         "memory at compute, asked 24 MiB, 11 MiB free (trial 1)."
     )
     moved = trial(strategy="D", slots=[21, 10], kept=[5, 3])
-    assert boundary_sentence(moved, best, NAMES).startswith("One more layer on CUDA0")
+    assert boundary_sentence(moved, best, CARDS).startswith("One more layer on CUDA0")
+
+
+def test_a_remote_device_goes_by_its_name(
+    trial: Callable[..., dict[str, Any]], fit: Callable[..., dict[str, Any]]
+) -> None:
+    """The engine names its memory, which is that of the second by its endpoint."""
+    remote = [
+        {"name": f"RPC{index}", "description": f"10.0.0.{index}:50052"}
+        for index in range(2)
+    ]
+    failed = trial(device="RPC0[10.0.0.1:50052]")
+    assert " on RPC1, asked" in boundary_sentence(failed, fit(), remote)
+    more = trial(device="RPC0[10.0.0.1:50052]", slots=[20, 12])
+    assert boundary_sentence(more, fit(), remote).startswith(
+        "One more layer on RPC1: out of memory at compute, asked"
+    )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from placer.report.held import HOST, Held, said_by, seen_in
+from placer.report.held import HOST, Held, exhausted, said_by, seen_in
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -78,16 +78,40 @@ def test_a_crash_while_loading_says_nothing_of_silence(
     assert mib_parts(held["CUDA1"]) == (None, None, None)
 
 
-def test_memory_of_an_unknown_owner_keeps_its_name(
+def test_memory_without_an_owner_keeps_its_name(
     study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
 ) -> None:
-    """Remote memory belongs to its device where the journal says which it is."""
+    """It may be any device's, so of a device that is silent nothing is known."""
     seen = fit(buffers=[buffer("RPC0[host:1]", "weights", 5)])
-    assert list(seen_in(study(seen), seen)) == ["CUDA0", "CUDA1", "RPC0[host:1]", HOST]
-    device = {"name": "RPC0", "buffer_type": "RPC0[host:1]"}
-    held = seen_in(study(seen, devices=[device]), seen)
-    assert list(held) == ["RPC0", HOST]
-    assert held["RPC0"].weights_bytes == 5 * MIB
+    held = seen_in(study(seen), seen)
+    assert list(held) == ["CUDA0", "CUDA1", "RPC0[host:1]", HOST]
+    assert mib_parts(held["RPC0[host:1]"]) == (5, None, None)
+    assert mib_parts(held["CUDA0"]) == (None, None, None)
+
+
+def test_memory_of_a_remote_device_is_known_by_its_endpoint(
+    study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
+) -> None:
+    """The number in a buffer's name is another than that in the device's."""
+    seen = fit(buffers=[buffer("RPC0[host:2]", "weights", 5)])
+    devices = [
+        {"name": f"RPC{index}", "description": f"host:{index + 1}"}
+        for index in range(2)
+    ]
+    held = seen_in(study(seen, devices=devices), seen)
+    assert list(held) == ["RPC0", "RPC1", HOST]
+    assert held["RPC0"].weights_bytes == 0
+    assert held["RPC1"].weights_bytes == 5 * MIB
+
+
+def test_the_device_that_ran_out_may_be_unknown(
+    study: Callable[..., StudyRecord], trial: Callable[..., dict[str, Any]]
+) -> None:
+    """Else it goes by the name that the engine lists it under."""
+    devices = study().header["devices"]
+    assert exhausted(trial(), devices) == "CUDA0"
+    assert exhausted(trial(device=None), devices) is None
+    assert exhausted(trial(device="Vulkan3"), devices) == "Vulkan3"
 
 
 def test_an_estimate_is_read_device_by_device(
