@@ -130,19 +130,25 @@ class _Server:
         raise MachineError(f"an RPC server is not ready after {READY_WITHIN_S:.0f} s")
 
     def ask_to_end(self) -> None:
-        self._signal(signal.SIGTERM)
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
 
     def end(self) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_WITHIN_S)
-        self._signal(signal.SIGKILL)
-        self.process.wait()
+        """The whole group is gone.
 
-    def _signal(self, number: signal.Signals) -> None:
-        # The group outlives its leader for as long as it has a member, and its
-        # number is not given anew before.
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        The leader is waited for without being reaped: until then nobody else can
+        get its number, and SIGKILL reaches this group alone.
+        """
+        if self.process.returncode is not None:
+            return
+        how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        deadline = time.monotonic() + END_WITHIN_S
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, self.process.pid, how) is not None:
+                break
+            time.sleep(0.01)
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def _listens(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):

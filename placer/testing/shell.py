@@ -106,9 +106,13 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     except OSError as error:
         return _fail(f"{program}: {error.strerror}", NOT_RUNNABLE)
     # Ctrl-C reaches the child by itself: it shares the terminal.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    code = child.wait()
+    on_int = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    on_term = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, on_int)
+        signal.signal(signal.SIGTERM, on_term)
     return code if code >= 0 else 128 - code
 
 
