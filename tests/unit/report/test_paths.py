@@ -50,4 +50,10 @@ def test_the_models_own_folder_may_hold_spaces() -> None:
 def test_a_known_folder_is_not_cut_out_of_another() -> None:
     """``/data/`` is no part of ``/srv/data/``, and ``/`` no folder to cut."""
     args = ["-m", "/data/m.gguf", "--lora", "/l.gguf"]
-    assert without_folders("in /srv/data/x/y.log 1/2", args) == "in y.log 1/2"
+    assert without_folders("in /srv/data/ 1/2", args) == "in data 1/2"
+
+
+def test_the_deepest_known_folder_is_cut() -> None:
+    """A folder in a known folder leaves nothing of its name behind."""
+    args = ["-m", "/a b/m.gguf", "--lora", "/a b/c d/l.gguf"]
+    assert without_folders("no /a b/c d/l.gguf", args) == "no l.gguf"
