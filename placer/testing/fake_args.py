@@ -102,11 +102,6 @@ class Asked:
         """Whether it measures itself before it loads."""
         return self.values.get("-fit", "on") == "on"
 
-    @property
-    def has_overrides(self) -> bool:
-        """Whether any tensor is sent anywhere: it switches pipelining off."""
-        return bool({"-ot", "-cmoe", "-ncmoe"} & set(self.placement_args))
-
     def workload(self, context_length: int) -> Workload:
         """What the server must be able to do."""
         slots = self.whole("-np", -1)

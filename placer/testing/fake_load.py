@@ -11,9 +11,10 @@ from placer.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from placer.memory import MemoryEstimate
     from placer.testing.fake_engine import FakeConfig
     from placer.testing.fake_log import Log
-    from placer.testing.fake_memory import Load, Memory, Needs
+    from placer.testing.fake_memory import Load, Memory
 
 SPLITS = "I sched_reserve: graph splits = 3"
 
@@ -83,7 +84,7 @@ class Loader:
         host = needs.host.context_bytes or 0
         self._say_buffers("llama_kv_cache", "KV", [host, *sizes])
 
-    def compute(self) -> Needs:
+    def compute(self) -> MemoryEstimate:
         """The last buffers, a second time without pipelining where that failed."""
         if self.load.is_pipelined:
             self.log.say("I llama_context: pipeline parallelism enabled")
@@ -100,7 +101,7 @@ class Loader:
             self._fail("failed to allocate compute pp buffers")
             raise
 
-    def _reserve(self, *, pipelined: bool) -> Needs:
+    def _reserve(self, *, pipelined: bool) -> MemoryEstimate:
         needs = self.load.needs(self.config, pipelined=pipelined)
         sizes = [device.compute_bytes or 0 for device in needs.devices]
         try:

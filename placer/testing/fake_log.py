@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from placer.units import MIB
 
 if TYPE_CHECKING:
     from placer.machine import Machine
-    from placer.memory import MemoryBreakdown
-    from placer.testing.fake_memory import Needs, OutOfMemoryError
+    from placer.memory import MemoryBreakdown, MemoryEstimate
+    from placer.testing.fake_memory import OutOfMemoryError
 
 LEVELS = {"E": 1, "W": 2, "I": 4, "D": 5}
 OOM_VULKAN = (
@@ -28,14 +28,16 @@ OOM_CUDA = (
 
 
 class Log:
-    """Lines on standard output, with the engine's prefix of time and level.
+    """Lines with the engine's prefix of time and level.
 
     Args:
         level: lines up to this one are written: 1 errors, 2 warnings, 4 information.
+        out: where to; None for standard output.
     """
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, out: TextIO | None = None) -> None:
         self._level = level
+        self._out = sys.stdout if out is None else out
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
 
@@ -44,14 +46,14 @@ class Log:
         with self._lock:
             for line in lines:
                 self._write(line)
-            sys.stdout.flush()
+            self._out.flush()
 
     def _write(self, line: str) -> None:
         level, space, _ = line.partition(" ")
         if not space or level not in LEVELS:
-            sys.stdout.write(line + "\n")
+            self._out.write(line + "\n")
         elif LEVELS[level] <= self._level:
-            sys.stdout.write(f"{self._time()} {line}\n")
+            self._out.write(f"{self._time()} {line}\n")
 
     def _time(self) -> str:
         micros = round((time.monotonic() - self._started_s) * 1e6)
@@ -72,7 +74,7 @@ class Log:
             f"{error.asked_bytes}"
         )
 
-    def say_table(self, machine: Machine, needs: Needs) -> None:
+    def say_table(self, machine: Machine, needs: MemoryEstimate) -> None:
         """The memory table: common_memory_breakdown_print, fit.cpp:819."""
         who = "I common_memory_breakdown_print: |"
         self.say(

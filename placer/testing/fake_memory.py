@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from placer.machine import Device, Machine
 from placer.memory import MemoryBreakdown, estimate_memory
-from placer.placement import TensorException
+from placer.memory.compute import is_pipelined
 from placer.units import MIB
 
 if TYPE_CHECKING:
+    from placer.memory import MemoryEstimate
     from placer.model import ModelShape
     from placer.placement import Placement, Workload
     from placer.testing.fake_engine import FakeConfig
 
 HOST_COMPUTE_BYTES = 5 * MIB
-# Matches no tensor, but is there: what any -ot does to the pipeline.
-NOWHERE = TensorException(tensor="", buffer="CPU")
 
 
 class OutOfMemoryError(Exception):
@@ -68,53 +67,49 @@ def _machine(config: FakeConfig) -> Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What a launch needs, device by device and on the host."""
-
-    devices: tuple[MemoryBreakdown, ...]
-    host: MemoryBreakdown
-    pipelined: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """A model to be loaded, and how."""
 
     shape: ModelShape
     workload: Workload
     placement: Placement
-    has_overrides: bool
 
-    def needs(self, config: FakeConfig, *, pipelined: bool) -> Needs:
-        """By placer's formula, the compute buffers by ``compute_factor`` larger."""
+    def needs(self, config: FakeConfig, *, pipelined: bool) -> MemoryEstimate:
+        """What the devices and the host must give."""
         placement = self.placement
         if not pipelined:
-            placement = replace(placement, exceptions=placement.exceptions | {NOWHERE})
-        machine = _machine(config)
-        said = estimate_memory(self.shape, self.workload, placement, machine)
-        devices = tuple(
-            replace(
-                device,
-                context_bytes=device.context_bytes or 0,
-                compute_bytes=round(
-                    (device.compute_bytes or 0) * config.compute_factor
-                ),
-            )
-            for device in said.devices
+            placement = replace(placement, unpipelined=True)
+        factor = config.compute_factor
+        return true_needs(
+            self.shape, self.workload, placement, _machine(config), factor
         )
-        host = MemoryBreakdown(
-            model_bytes=said.host.model_bytes,
-            context_bytes=said.host.context_bytes or 0,
-            compute_bytes=HOST_COMPUTE_BYTES,
-        )
-        return Needs(devices=devices, host=host, pipelined=pipelined)
 
     @property
     def is_pipelined(self) -> bool:
-        """Whether the devices work as a pipeline: llama-context.cpp:428."""
-        return (
-            sum(1 for n in self.placement.split if n) > 1
-            and self.placement.n_gpu_layers > self.shape.n_layer_all
-            and self.workload.kv_offload
-            and not self.has_overrides
+        """Whether the devices work as a pipeline."""
+        return is_pipelined(self.shape, self.placement, self.workload)
+
+
+def true_needs(
+    shape: ModelShape,
+    workload: Workload,
+    placement: Placement,
+    machine: Machine,
+    compute_factor: float,
+) -> MemoryEstimate:
+    """By placer's formula, with compute buffers larger by a factor."""
+    said = estimate_memory(shape, workload, placement, machine)
+    devices = tuple(
+        replace(
+            device,
+            context_bytes=device.context_bytes or 0,
+            compute_bytes=round((device.compute_bytes or 0) * compute_factor),
         )
+        for device in said.devices
+    )
+    host = MemoryBreakdown(
+        model_bytes=said.host.model_bytes,
+        context_bytes=said.host.context_bytes or 0,
+        compute_bytes=HOST_COMPUTE_BYTES,
+    )
+    return replace(said, devices=devices, host=host)

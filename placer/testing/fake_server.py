@@ -159,7 +159,6 @@ class _Server:
                 placement=placement_from_args(
                     self._asked.placement_args, shape, machine
                 ),
-                has_overrides=self._asked.has_overrides,
             )
         except InputError as error:
             raise UsageError(f"error while handling argument: {error}") from None
