@@ -30,6 +30,7 @@ class Rig:
         machine: its devices, with what was free when they were asked.
         runner: starts it.
         watch: memory of its processes, where it can be seen.
+        emulated: whether the devices are not real.
         compiles_shaders: whether the first prompt will compile shaders for most of a
             minute: emulated devices, before their cache is warm.
     """
@@ -38,6 +39,7 @@ class Rig:
     machine: Machine
     runner: Runner
     watch: MemoryWatch | None
+    emulated: bool = False
     compiles_shaders: bool = False
 
 
@@ -95,6 +97,7 @@ def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
         machine=machine_of(with_nvml(devices), engine.build),
         runner=LocalRunner(engine),
         watch=watch,
+        emulated=emulated is not None,
         compiles_shaders=compiles,
     )
 

@@ -120,6 +120,7 @@ def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
         "devices": [
             {
                 "name": device.name,
+                "buffer_type": device.buffer_type,
                 "description": device.description,
                 "total_bytes": device.total_bytes,
                 "free_bytes": device.free_bytes,
@@ -127,6 +128,7 @@ def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
             for device in rig.machine.devices
         ],
         "engine": rig.engine.build,
+        "emulated": rig.emulated,
         "proof": proof.name.lower(),
     }
 

@@ -72,15 +72,19 @@ class Evidence:
         None when every spread better than ``best`` is refused by what was seen: then
         ``best`` is the largest, and a failed launch shows it for each device.
         """
-        believed = [d.believed_bytes for d in self.devices]
         allowed = [
             everything if d.refused_bytes is None else d.refused_bytes - 1
             for d, everything in zip(self.devices, self._family.everything, strict=True)
         ]
-        if not self._improves(allowed, best):
+        # Below 0 a device has no room for its compute buffers alone, not even empty.
+        if min(allowed) < 0 or not self._improves(allowed, best):
             return None
+        believed = [
+            min(d.believed_bytes, most)
+            for d, most in zip(self.devices, allowed, strict=True)
+        ]
         if self._improves(believed, best):
-            return self._family.best(_lower(believed, allowed))
+            return self._family.best(believed)
         return self._least_step(believed, allowed, best)
 
     def _least_step(
@@ -101,10 +105,6 @@ class Evidence:
         if spread is None or best is None:
             return spread is not None
         return self._family.value(spread) > self._family.value(best)
-
-
-def _lower(believed: list[int], allowed: list[int]) -> list[int]:
-    return [min(pair) for pair in zip(believed, allowed, strict=True)]
 
 
 def _between(low: Sequence[int], high: Sequence[int], step: int) -> list[int]:

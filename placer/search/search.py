@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from placer.plan import Family, Spread
     from placer.search.journal import Journal
 
-# A dry run corrects the compute buffers, and with them perhaps the spread.
-DRY_RUNS = 3
+# Dry runs at most until spread and compute buffers agree.
+DRY_RUNS = 6
 PORT_ATTEMPTS = 3
 
 
