@@ -41,7 +41,7 @@ class RpcDevices:
         engine: the llama-server beside which ``ggml-rpc-server`` stands.
         threads: the CPU threads of each device: one device a figure.
         address_space_bytes: the limit of each device's address space, None for
-            no limit; it holds the program itself too, some 100 MiB.
+            no limit; the program itself takes some 85 MiB of it.
 
     Raises:
         InputError: no device, or not as many limits as devices.
