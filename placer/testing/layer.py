@@ -22,7 +22,12 @@ from placer.errors import MachineError
 LAYER = "VK_LAYER_PLACER_capacity"
 PACKAGES = "install the packages gcc, libvulkan-dev and mesa-vulkan-drivers"
 SOURCE = Path(__file__).parent / "vulkan_layer"
-FLAGS = "-std=c11 -O2 -fPIC -shared -fvisibility=hidden -pthread -Wall -Wextra".split()
+# A loader unloads its layers with the last instance, and an application may make
+# another: nodelete keeps what the process has claimed of the state file.
+FLAGS = (
+    "-std=c11 -O2 -fPIC -shared -fvisibility=hidden -pthread -Wl,-z,nodelete"
+    " -Wall -Wextra"
+).split()
 
 _MANIFEST = {
     "file_format_version": "1.1.2",

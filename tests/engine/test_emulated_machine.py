@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,17 @@ RESERVED = "graph splits"
 UNPRINTED_BYTES = MIB // 4
 #: SmolLM2 over two devices: weights 34 + 58, KV 48 + 42, compute 32 + 32 MiB.
 SMOLLM2_FLAGS = ("-ts", "1,1", "-c", "4096", "-ub", "512")
+
+
+#: VkInstanceCreateInfo is 64 bytes, and starts with its type, 1.
+STARTS_VULKAN_TWICE = """
+import ctypes, sys
+vulkan = ctypes.CDLL(sys.argv[1])
+for _ in range(2):
+    info, instance = (ctypes.c_uint64 * 8)(1), ctypes.c_void_p()
+    assert vulkan.vkCreateInstance(info, None, ctypes.byref(instance)) == 0
+    vulkan.vkDestroyInstance(instance, None)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +175,19 @@ def test_the_engine_lists_exactly_these_capacities(
     """In their order, all of it free; one device, two, three and sixteen."""
     with EmulatedMachine(capacities) as machine:
         assert listed(engine, machine) == [(mib, mib) for mib in capacities]
+
+
+def test_a_process_is_one_process_however_often_it_starts_vulkan(engine: Path) -> None:
+    """Engines make an instance to look, destroy it, and make another to stay."""
+    library = engine.with_name("libvulkan.so.1")
+    with EmulatedMachine([400, 300]) as machine:
+        subprocess.run(
+            [sys.executable, "-c", STARTS_VULKAN_TWICE, str(library)],
+            env=environment(engine, machine),
+            check=True,
+            timeout=ENDS_WITHIN_S,
+        )
+        assert len(machine.usage()) == 1
 
 
 def test_what_a_neighbour_takes_is_not_free(engine: Path) -> None:

@@ -61,15 +61,18 @@ static VKAPI_ATTR VkResult VKAPI_CALL hook_EnumeratePhysicalDevices(
     if (result != VK_SUCCESS) {
         return result;
     }
+    pthread_mutex_lock(&registry);
+    uint32_t shown = instance->card_count;
     if (cards == NULL) {
-        *count = instance->card_count;
-        return VK_SUCCESS;
+        *count = shown;
+    } else if (*count > shown) {
+        *count = shown;
     }
-    if (*count > instance->card_count) {
-        *count = instance->card_count;
+    if (cards != NULL) {
+        memcpy(cards, instance->cards, *count * sizeof *cards);
     }
-    memcpy(cards, instance->cards, *count * sizeof *cards);
-    return *count < instance->card_count ? VK_INCOMPLETE : VK_SUCCESS;
+    pthread_mutex_unlock(&registry);
+    return *count < shown ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
 /* --- what a card says of itself ------------------------------------------- */
