@@ -7,10 +7,10 @@ asks again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from placer.model.shape import is_expert
@@ -63,7 +63,7 @@ class Family:
         if self.strategy is Strategy.ONE_GPU:
             return self._one_gpu(capacities)
         if self.strategy is Strategy.LAYERS:
-            return self._fill(capacities, None, 0)
+            return self._fill(capacities, 0)
         if self.strategy is Strategy.EXPERTS_ON_CPU:
             return self._experts(capacities)
         return self._layers(capacities)
@@ -139,86 +139,85 @@ class Family:
     def _layers(self, capacities: Capacities) -> Spread | None:
         """The most layers, the output among them, that the devices hold together."""
         for start in range(self.shape.n_slots):
-            spread = self._fill(capacities, None, start)
+            spread = self._fill(capacities, start)
             if spread is not None:
                 return spread
         return None
 
     def _experts(self, capacities: Capacities) -> Spread | None:
-        """The most expert layers beside the dense part of every layer."""
-        room = [
-            self._most_kept(device, capacity)
-            for device, capacity in enumerate(capacities)
-        ]
-        most = min(sum(room), len(self.shape.moe_layers))
-        for total in range(most, -1, -1):
-            for kept in vectors(total, room):
-                spread = self._fill(capacities, kept, 0)
-                if spread is not None:
-                    return spread
-        return None
+        """The most expert layers beside the dense part of every layer.
 
-    def _most_kept(self, device: int, capacity: int) -> int:
-        """No more expert layers than this can be on the device."""
+        From the last device to the first: what is best for the slots from each slot
+        on, out of every slot at which the device may end.
+        """
+        n_slots = self.shape.n_slots
+        rest: dict[int, _Kept] = {n_slots: _Kept()}
+        for device in reversed(range(len(capacities))):
+            best: dict[int, _Kept] = {}
+            for start in range(n_slots + 1):
+                options = [
+                    _Kept((end - start, *after.slots), (kept, *after.kept))
+                    for end, kept in self._stretches(device, start, capacities[device])
+                    if (after := rest.get(end)) is not None
+                ]
+                if options:
+                    best[start] = max(options, key=_Kept.rank)
+            rest = best
+        found = rest.get(0)
+        return None if found is None else Spread(slots=found.slots, kept=found.kept)
+
+    def _stretches(
+        self, device: int, start: int, capacity: int
+    ) -> Iterator[tuple[int, int]]:
+        """Each slot at which the device can end, and the expert layers it can keep.
+
+        It keeps the first of its stretch, as ``_kept`` does.
+        """
         costs = self.costs[device]
-        sizes = sorted(
-            fixed + experts
-            for fixed, experts in zip(costs.fixed, costs.experts, strict=True)
-            if experts
-        )
-        return sum(1 for load in accumulate(sizes) if load <= capacity)
+        yield start, 0
+        experts: list[int] = [0]
+        fixed = 0
+        for slot in range(start, costs.n_slots):
+            fixed += costs.fixed[slot]
+            if fixed > capacity:
+                return
+            if costs.experts[slot]:
+                experts.append(experts[-1] + costs.experts[slot])
+            yield slot + 1, bisect_right(experts, capacity - fixed) - 1
 
-    def _fill(
-        self, capacities: Capacities, kept: Sequence[int] | None, start: int
-    ) -> Spread | None:
+    def _fill(self, capacities: Capacities, start: int) -> Spread | None:
         """Give each device in turn as many slots as it holds; None if any is left.
 
         Front-loading is optimal: what an earlier device takes, a later one need not.
         """
         slot, counts = start, []
         for device, capacity in enumerate(capacities):
-            later = None if kept is None else sum(kept[device + 1 :])
-            quota = None if kept is None else kept[device]
-            end = self._fill_device(device, capacity, slot, quota, later)
-            if end is None:
-                return None
+            end = self._fill_device(device, capacity, slot)
             counts.append(end - slot)
             slot = end
-        if slot < self.shape.n_slots:
-            return None
-        return Spread(slots=tuple(counts), kept=None if kept is None else tuple(kept))
+        return Spread(slots=tuple(counts)) if slot == self.shape.n_slots else None
 
-    def _fill_device(
-        self, device: int, room: int, slot: int, quota: int | None, later: int | None
-    ) -> int | None:
-        """The slot after the last that the device holds; None if it misses its quota.
-
-        ``quota`` is the expert layers that it must keep, None for as many as come;
-        ``later`` those that must be left for the devices after it.
-        """
+    def _fill_device(self, device: int, room: int, slot: int) -> int:
+        """The slot after the last that the device holds."""
         costs = self.costs[device]
-        kept = 0
         while slot < costs.n_slots:
-            experts = costs.experts[slot]
-            if experts and later is not None and self._moe_from(slot) <= later:
+            room -= costs.fixed[slot] + costs.experts[slot]
+            if room < 0:
                 break
-            keeps = bool(experts) and (quota is None or kept < quota)
-            cost = costs.fixed[slot] + (experts if keeps else 0)
-            if cost > room:
-                break
-            room -= cost
-            kept += keeps
             slot += 1
-        return slot if quota is None or kept == quota else None
+        return slot
 
-    def _moe_from(self, slot: int) -> int:
-        return self._moe_after[slot]
 
-    @cached_property
-    def _moe_after(self) -> tuple[int, ...]:
-        """For each slot, how many expert layers stand at it or after it."""
-        flags = [1 if size else 0 for size in self.costs[0].experts]
-        return tuple(reversed(list(accumulate(reversed(flags)))))
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Slots and expert layers of the last devices."""
+
+    slots: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+
+    def rank(self) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        """What ``Family.value`` ranks by; of equals, most slots on the first device."""
+        return (sum(self.kept), self.kept, self.slots)
 
 
 def families(shape: ModelShape, costs: tuple[SlotCosts, ...]) -> tuple[Family, ...]:
@@ -233,15 +232,3 @@ def families(shape: ModelShape, costs: tuple[SlotCosts, ...]) -> tuple[Family, .
         found.append(Family(strategy=Strategy.EXPERTS_ON_CPU, shape=shape, costs=costs))
     found.append(Family(strategy=Strategy.LAYERS_ON_CPU, shape=shape, costs=costs))
     return tuple(found)
-
-
-def vectors(total: int, most: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Whole vectors below ``most`` with this sum, the greatest first entry first."""
-    if not most:
-        if total == 0:
-            yield ()
-        return
-    rest = sum(most[1:])
-    for first in range(min(total, most[0]), max(total - rest, 0) - 1, -1):
-        for tail in vectors(total - first, most[1:]):
-            yield (first, *tail)
