@@ -20,6 +20,7 @@ from placer.search.events import (
     TrialDone,
 )
 from placer.search.evidence import Evidence
+from placer.search.reading import compute_bytes, not_asked_bytes, room_bytes
 from placer.search.trial import Probe, Trial, probe_record, trial_record
 from placer.units import size_text
 
@@ -210,15 +211,16 @@ class FamilySearch:
             if spread is None:
                 return self._found()
             trial = self._launch(spread)
-            loads = self.family.loads(spread)
+            compute = compute_bytes(trial.probe)
             if trial.verdict.outcome is Outcome.FITS:
                 self.best = self.search.best = trial
-                for device, load in zip(evidence.devices, loads, strict=True):
-                    device.hold(load)
+                evidence.hold(
+                    spread, compute, room_bytes(trial, self.search.test.machine)
+                )
             elif trial.verdict.outcome.is_oom:
                 index = self._blamed(trial)
-                unit = self.family.unit_bytes(index)
-                evidence.devices[index].refuse(loads[index], unit)
+                not_asked = not_asked_bytes(trial, index)
+                evidence.refuse(spread, compute, index, not_asked)
             else:
                 self.stopped = _why(trial.verdict)
                 return self._found()

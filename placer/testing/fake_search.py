@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from placer.engine.client import Completion
 from placer.engine.loadtest import LoadTest
-from placer.engine.log import AllocationFailure, LogFacts, Phase
+from placer.engine.log import AllocationFailure, BreakdownRow, LogFacts, Phase
 from placer.engine.observation import Observation, Stage
 from placer.memory.compute import is_pipelined
 from placer.placement import placement_from_args
@@ -21,6 +21,7 @@ from placer.plan.plan import unpipelined
 from placer.search.journal import Journal
 from placer.testing.fake_log import Log
 from placer.testing.fake_memory import true_needs
+from placer.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from placer.engine.loadtest import LoadProgress
     from placer.machine import Machine
-    from placer.memory import MemoryEstimate
+    from placer.memory import MemoryBreakdown, MemoryEstimate
     from placer.model import ModelShape
     from placer.placement import Placement, Workload
 
@@ -72,17 +73,39 @@ class Arithmetic:
             self.shape, self.workload, placement, self.machine, self.compute_factor
         )
 
-    def first_over(self, placement: Placement) -> int | None:
-        """The device that a launch with the placement runs out of, None if it fits."""
+    def first_refusal(self, placement: Placement) -> Refusal | None:
+        """Where a launch with the placement gives out, None if it fits.
+
+        Weights are asked of all devices first, then the context, then the rest.
+        """
         if is_pipelined(self.shape, placement, self.workload):
             # Tried without pipelining where it does not fit with it.
             placement = unpipelined(placement)
-        for index, held in enumerate(self.needs(placement).devices):
-            free_bytes = self.machine.devices[index].free_bytes
-            room_bytes = free_bytes - self.hidden_bytes[index]
-            if held.total_bytes and held.total_bytes > room_bytes:
-                return index
+        held = self.needs(placement).devices
+        asked = [0] * len(held)
+        for phase in (Phase.WEIGHTS, Phase.CONTEXT, Phase.COMPUTE):
+            for index, parts in enumerate(held):
+                asked[index] += _part(parts, phase)
+                room_bytes = self.machine.devices[index].free_bytes
+                room_bytes -= self.hidden_bytes[index]
+                if asked[index] and asked[index] > room_bytes:
+                    return Refusal(device=index, phase=phase)
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Which device gave out, and when."""
+
+    device: int
+    phase: Phase
+
+
+def _part(parts: MemoryBreakdown, phase: Phase) -> int:
+    if phase is Phase.WEIGHTS:
+        return parts.model_bytes
+    n_bytes = parts.context_bytes if phase is Phase.CONTEXT else parts.compute_bytes
+    return n_bytes or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +132,12 @@ class FakeLoadTest(LoadTest):
     Attributes:
         truth: what really fits.
         names_device: whether the log says which device ran out.
+        reports_room: whether the memory table counts what is used.
     """
 
     truth: Arithmetic
     names_device: bool = True
+    reports_room: bool = True
 
     def observe(
         self,
@@ -123,22 +148,51 @@ class FakeLoadTest(LoadTest):
     ) -> Observation:
         """What a launch with these flags would show."""
         del log_path, on_progress
-        over = self.truth.first_over(self.truth.placement_of(args))
+        placement = self.truth.placement_of(args)
+        refusal = self.truth.first_refusal(placement)
+        facts = self._success(placement) if refusal is None else self._failure(refusal)
         return Observation(
-            stage=Stage.DECODED if over is None else Stage.STARTED,
-            exit_code=None if over is None else 1,
+            stage=Stage.DECODED if refusal is None else Stage.STARTED,
+            exit_code=None if refusal is None else 1,
             stalled=False,
             answer_error=None,
-            facts=LogFacts() if over is None else self._failure(over),
+            facts=facts,
             free_bytes=tuple(d.free_bytes for d in self.machine.devices),
-            single=COMPLETION if over is None else None,
+            single=COMPLETION if refusal is None else None,
         )
 
-    def _failure(self, index: int) -> LogFacts:
-        name = self.machine.devices[index].name if self.names_device else ""
+    def _success(self, placement: Placement) -> LogFacts:
+        """The memory table, in whole MiB cut down."""
+        if not self.reports_room:
+            return LogFacts()
+        rows = []
+        needs = self.truth.needs(unpipelined(placement)).devices
+        hidden = self.truth.hidden_bytes
+        devices = zip(self.machine.devices, needs, hidden, strict=True)
+        for device, held, hidden_bytes in devices:
+            room_bytes = device.free_bytes - hidden_bytes - held.total_bytes
+            rows.append(
+                BreakdownRow(
+                    device=device.name,
+                    total_bytes=_cut(device.total_bytes),
+                    free_bytes=_cut(room_bytes),
+                    model_bytes=_cut(held.model_bytes),
+                    context_bytes=_cut(held.context_bytes or 0),
+                    compute_bytes=_cut(held.compute_bytes or 0),
+                )
+            )
+        return LogFacts(breakdown=tuple(rows))
+
+    def _failure(self, refusal: Refusal) -> LogFacts:
+        device = self.machine.devices[refusal.device]
+        name = device.buffer_type if self.names_device else ""
         line = f"failed to allocate {name} buffer of size 1"
         failure = AllocationFailure(device=name, asked_bytes=1, line=line)
-        return LogFacts(failures=(failure,), failed_phase=Phase.COMPUTE)
+        return LogFacts(failures=(failure,), failed_phase=refusal.phase)
+
+
+def _cut(n_bytes: int) -> int:
+    return n_bytes // MIB * MIB
 
 
 class ListJournal(Journal):
@@ -157,7 +211,9 @@ class ListJournal(Journal):
         """Nothing is open."""
 
 
-def fake_load_test(truth: Arithmetic, *, names_device: bool = True) -> FakeLoadTest:
+def fake_load_test(
+    truth: Arithmetic, *, names_device: bool = True, reports_room: bool = True
+) -> FakeLoadTest:
     """A load test of what ``truth`` says."""
     return FakeLoadTest(
         runner=truth,
@@ -166,4 +222,5 @@ def fake_load_test(truth: Arithmetic, *, names_device: bool = True) -> FakeLoadT
         workload=truth.workload,
         truth=truth,
         names_device=names_device,
+        reports_room=reports_room,
     )
