@@ -39,7 +39,10 @@ class Loader:
     def measure(self) -> None:
         """What ``--fit on`` does first: the table, and nothing taken."""
         needs = self.load.needs(self.config, pipelined=self.load.is_pipelined)
-        self.log.say("I cmn  common_init_: fitting params to device memory ...", SPLITS)
+        compute = [0, *(device.compute_bytes or 0 for device in needs.devices)]
+        self.log.say("I cmn  common_init_: fitting params to device memory ...")
+        self._say_buffers("sched_reserve", "compute", compute)
+        self.log.say(SPLITS)
         self.log.say_table(self.memory.machine, needs)
         self.log.say(
             "I common_fit_params: successfully fit params to free device memory",
