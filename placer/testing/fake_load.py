@@ -43,7 +43,8 @@ class Loader:
         self.log.say("I cmn  common_init_: fitting params to device memory ...")
         self._say_buffers("sched_reserve", "compute", compute)
         self.log.say(SPLITS)
-        self.log.say_table(self.memory.machine, needs)
+        free = [device.free_bytes for device in self.memory.machine.devices]
+        self.log.say_table(self.memory.machine, needs, free)
         self.log.say(
             "I common_fit_params: successfully fit params to free device memory",
             "I common_fit_params: fitting params to free memory took 0.02 seconds",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 from placer.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placer.machine import Machine
     from placer.memory import MemoryBreakdown, MemoryEstimate
     from placer.testing.fake_memory import OutOfMemoryError
@@ -74,20 +76,26 @@ class Log:
             f"{error.asked_bytes}"
         )
 
-    def say_table(self, machine: Machine, needs: MemoryEstimate) -> None:
-        """The memory table: common_memory_breakdown_print, fit.cpp:819."""
+    def say_table(
+        self, machine: Machine, needs: MemoryEstimate, free: Sequence[int]
+    ) -> None:
+        """The memory table, with the bytes that each device has free.
+
+        common_memory_breakdown_print, fit.cpp:819
+        """
         who = "I common_memory_breakdown_print: |"
         self.say(
             f"{who} memory breakdown [MiB] | total   free    self   model   context"
             "   compute    unaccounted |"
         )
-        for device, held in zip(machine.devices, needs.devices, strict=True):
+        rows = zip(machine.devices, needs.devices, free, strict=True)
+        for device, held, free_bytes in rows:
             total, parts = device.total_bytes // MIB, _parts(held)
-            free = device.free_bytes // MIB
+            left = free_bytes // MIB
             self.say(
                 f"{who}   - {device.name} ({device.description}) | {total:5d} = "
-                f"{free:4d} + ({sum(parts):4d} = {parts[0]:5d} + {parts[1]:7d} + "
-                f"{parts[2]:7d}) + {total - free - sum(parts):11d} |"
+                f"{left:4d} + ({sum(parts):4d} = {parts[0]:5d} + {parts[1]:7d} + "
+                f"{parts[2]:7d}) + {total - left - sum(parts):11d} |"
             )
         parts = _parts(needs.host)
         self.say(

@@ -35,6 +35,12 @@ class Memory:
         self.machine = _machine(config)
         self._taken = [config.overhead_mib.get(n, 0) * MIB for n in config.devices]
 
+    @property
+    def free_bytes(self) -> list[int]:
+        """What each device has left."""
+        devices = self.machine.devices
+        return [d.total_bytes - n for d, n in zip(devices, self._taken, strict=True)]
+
     def take(self, device: int, n_bytes: int) -> None:
         """Give a buffer.
 

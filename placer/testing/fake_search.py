@@ -58,7 +58,8 @@ class Arithmetic:
         with log_path.open("w") as out:
             log = Log(level=5, out=out)
             if self.answers:
-                log.say_table(self.machine, self.needs(placement))
+                free = [device.free_bytes for device in self.machine.devices]
+                log.say_table(self.machine, self.needs(placement), free)
             log.say("I common_fit_params: fitting params to free memory took 0.02 s")
         return FinishedProcess(log_path=log_path)
 

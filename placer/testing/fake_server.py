@@ -183,7 +183,8 @@ class _Server:
             _wait_for_ever()
         except SystemExit:
             self._log.say("I srv    operator(): operator(): cleaning up before exit...")
-            self._log.say_table(self._memory.machine, needs)
+            free = self._memory.free_bytes
+            self._log.say_table(self._memory.machine, needs, free)
 
     def _serve(self, load: Load) -> None:
         graph = FakeGraph(self._config, self._memory, self._log, self._fault)
