@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from placer.engine.follow import LogFollower
-from placer.engine.log import BreakdownRow, LogFacts, read_log
+from placer.engine.log import BreakdownRow, LogFacts, Phase, read_log
 from placer.memory import MemoryBreakdown, MemoryEstimate
 
 if TYPE_CHECKING:
@@ -58,20 +58,29 @@ def estimate_of(facts: LogFacts, machine: Machine) -> MemoryEstimate | None:
         context_bytes=0,
         compute_bytes=0,
     )
-    devices = tuple(_triple(rows.get(d.name, absent)) for d in machine.devices)
+    compute = {b.device: b.n_bytes for b in facts.buffers if b.phase is Phase.COMPUTE}
+    devices = tuple(
+        _triple(rows.get(d.name, absent), compute.get(d.buffer_type))
+        for d in machine.devices
+    )
     return MemoryEstimate(
         devices=devices,
-        host=_triple(rows["Host"]),
+        host=_triple(rows["Host"], None),
         source="dry-run",
         graph_splits=facts.graph_splits,
     )
 
 
-def _triple(row: BreakdownRow) -> MemoryBreakdown:
+def _triple(row: BreakdownRow, compute_bytes: int | None) -> MemoryBreakdown:
+    """The row, its compute buffer to 0.01 MiB where the log says it apart.
+
+    The table cuts every figure down to whole MiB.
+    """
+    exact = row.compute_bytes if compute_bytes is None else compute_bytes
     return MemoryBreakdown(
         model_bytes=row.model_bytes,
         context_bytes=row.context_bytes,
-        compute_bytes=row.compute_bytes,
+        compute_bytes=exact,
     )
 
 

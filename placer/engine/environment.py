@@ -34,9 +34,18 @@ def engine_environment(
     env["XDG_CONFIG_HOME"] = str(config_home)
     # gdb must not attach to an aborting server: ggml.c:157.
     env["GGML_NO_BACKTRACE"] = "1"
-    folder = binary.resolve().parent
-    if any(folder.glob("libllama*.so*")):
-        path = [str(folder), *filter(None, [env.get("LD_LIBRARY_PATH")])]
-        env["LD_LIBRARY_PATH"] = os.pathsep.join(path)
+    env.update(engine_library_env(binary))
     env.update(extra)
     return env
+
+
+def engine_library_env(binary: Path) -> dict[str, str]:
+    """What the engine's environment needs for the libraries that stand beside it.
+
+    Empty where there are none: the engine then finds its libraries by itself.
+    """
+    folder = binary.resolve().parent
+    if not any(folder.glob("libggml*.so*")):
+        return {}
+    path = [str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(path)}

@@ -31,8 +31,11 @@ SPARE_TOKENS = 2
 class MemoryWatch(Protocol):
     """Says what a process holds of each device, where anything can say so."""
 
-    def used_bytes(self, pid: int) -> tuple[int, ...] | None:
-        """Bytes that the process holds now, a device each; None if not known."""
+    def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """The most that the process was seen to hold of each device; None if never.
+
+        Asked again and again while the process runs, and once after its end.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class LoadProgress:
     stage: Stage
     done_tokens: int
     total_tokens: int
-    used_bytes: tuple[int, ...] | None
+    peak_bytes: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +242,7 @@ class _Session:
                 stage=self.stage,
                 done_tokens=sum(self.done.values()),
                 total_tokens=self.total,
-                used_bytes=self.peak,
+                peak_bytes=self.peak,
             )
         )
         if code is not None:
@@ -254,14 +257,12 @@ class _Session:
     def _sample(self) -> None:
         if self.test.watch is None or self.process.pid is None:
             return
-        used = self.test.watch.used_bytes(self.process.pid)
-        if used is not None:
-            before = self.peak or (0,) * len(used)
-            self.peak = tuple(map(max, before, used))
+        self.peak = self.test.watch.peak_bytes(self.process.pid) or self.peak
 
     def observation(self) -> Observation:
         """All that was seen, the last words of the log included."""
         self.lines += self.follower.new_lines() + self.follower.last_line()
+        self._sample()
         return Observation(
             stage=self.stage,
             exit_code=self.exit_code,

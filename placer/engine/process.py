@@ -69,12 +69,15 @@ class LocalRunner:
         self._engine = engine
 
     def start(self, args: Sequence[str], *, log_path: Path) -> EngineProcess:
-        """Start it on a free loopback port, its output going to ``log_path``."""
+        """Start it on a free loopback port, its output going to ``log_path``.
+
+        What another launch wrote there goes: it would be read as this one's.
+        """
         port = free_port()
         rpc = ["--rpc", self._engine.rpc] if self._engine.rpc else []
         binary = str(self._engine.binary)
         argv = [binary, *rpc, *args, "--host", "127.0.0.1", "--port", str(port)]
-        with log_path.open("ab") as log:
+        with log_path.open("wb") as log:
             try:
                 child = subprocess.Popen(
                     argv,

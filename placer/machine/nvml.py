@@ -31,6 +31,7 @@ class NvmlWatch:
 
     def __init__(self, devices: tuple[Device, ...]) -> None:
         self._devices = devices
+        self._peaks: dict[int, tuple[int, ...]] = {}
 
     @classmethod
     def of(cls, devices: tuple[Device, ...]) -> NvmlWatch | None:
@@ -39,17 +40,19 @@ class NvmlWatch:
             seen = {} if nvml is None else _handles(nvml, devices)
         return cls(devices) if len(seen) == len(devices) else None
 
-    def used_bytes(self, pid: int) -> tuple[int, ...] | None:
-        """Bytes that the process holds of each device now; None if not known."""
+    def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """The most that the process was seen to hold of each device, in bytes."""
         with _nvml(self._devices) as nvml:
             if nvml is None:
-                return None
+                return self._peaks.get(pid)
             handles = _handles(nvml, self._devices)
             used = [
                 _used_by(nvml, handles.get(device.name), pid)
                 for device in self._devices
             ]
-        return tuple(used)
+        before = self._peaks.get(pid, (0,) * len(used))
+        self._peaks[pid] = tuple(map(max, before, used))
+        return self._peaks[pid]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         EmulatedWatch,
         shader_cache_is_cold,
     )
-    from placer.testing.engine import bundled_engine, engine_library_env
+    from placer.testing.engine import bundled_engine
     from placer.testing.rpc import RpcDevices
     from placer.testing.state import ProcessUsage
 
@@ -24,7 +24,6 @@ _HOMES = {
     "ProcessUsage": "state",
     "RpcDevices": "rpc",
     "bundled_engine": "engine",
-    "engine_library_env": "engine",
     "shader_cache_is_cold": "emulation",
 }
 
@@ -34,7 +33,6 @@ __all__ = [
     "ProcessUsage",
     "RpcDevices",
     "bundled_engine",
-    "engine_library_env",
     "shader_cache_is_cold",
 ]
 

@@ -113,12 +113,10 @@ class EmulatedWatch:
     def __init__(self, machine: EmulatedMachine) -> None:
         self._machine = machine
 
-    def used_bytes(self, pid: int) -> tuple[int, ...] | None:
-        """What the process holds of each device now; None before it opened them."""
-        for usage in reversed(self._machine.usage()):
-            if usage.pid == pid:
-                return usage.used_bytes
-        return None
+    def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """The most that the process held of each device; None before it opened them."""
+        peak = self._machine.peak_bytes(pid)
+        return peak if any(peak) else None
 
 
 def shader_cache() -> Path:

@@ -32,18 +32,6 @@ def bundled_engine() -> Path | None:
     return server
 
 
-def engine_library_env(engine: Path) -> dict[str, str]:
-    """What the engine's environment needs for the libraries that stand beside it.
-
-    Empty where there are none: the engine then finds its libraries by itself.
-    """
-    folder = engine.resolve().parent
-    if not any(folder.glob("libggml*.so*")):
-        return {}
-    rest = os.environ.get("LD_LIBRARY_PATH")
-    return {"LD_LIBRARY_PATH": f"{folder}:{rest}" if rest else str(folder)}
-
-
 def _set_run_bits(program: Path) -> None:
     run_bits = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
     try:

@@ -162,3 +162,20 @@ def record_launch(config: Path, launch: Launch) -> int:
 
 def _launches_path(config: Path) -> Path:
     return config.with_suffix(".launches.jsonl")
+
+
+def running(binary: Path) -> tuple[int, ...]:
+    """The process ids of launches of the engine that are still alive."""
+    import psutil
+
+    def is_alive(pid: int) -> bool:
+        try:
+            process = psutil.Process(pid)
+            return (
+                str(config_path(binary)) in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
+        except psutil.Error:
+            return False
+
+    return tuple(launch.pid for launch in launches(binary) if is_alive(launch.pid))

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from placer.engine.environment import engine_library_env
 from placer.errors import InputError, MachineError
-from placer.testing.engine import engine_library_env
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

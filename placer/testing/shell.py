@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from placer.engine.environment import engine_library_env
 from placer.errors import InputError, PlacerError
 from placer.testing.emulation import EmulatedMachine
-from placer.testing.engine import bundled_engine, engine_library_env
+from placer.testing.engine import bundled_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from placer.engine.environment import engine_library_env
 from placer.errors import MachineError
 from placer.testing import (
     EmulatedMachine,
     EmulatedWatch,
     bundled_engine,
-    engine_library_env,
     models,
 )
 from placer.testing.layer import compile_layer, driver_library, layer_folder
@@ -208,7 +208,7 @@ def test_usage_is_what_the_engine_says_that_it_took(
         served(engine, machine, smollm2, *SMOLLM2_FLAGS) as server,
     ):
         server.wait_for(RESERVED)
-        used = EmulatedWatch(machine).used_bytes(server.process.pid)
+        used = EmulatedWatch(machine).peak_bytes(server.process.pid)
         assert used is not None
         assert used == machine.used_bytes()
         for device, used_bytes in enumerate(used):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from placer.testing import RpcDevices, bundled_engine, engine_library_env, models
+from placer.engine.environment import engine_library_env
+from placer.testing import RpcDevices, bundled_engine, models
 from placer.units import MIB
 
 if TYPE_CHECKING:

@@ -193,6 +193,7 @@ static VKAPI_ATTR void VKAPI_CALL hook_DestroyDevice(
     }
     *link = device->next;
     pthread_mutex_unlock(&registry);
+    destroy_retired(device, handle);
     device->DestroyDevice(handle, allocator);
     discharge_all(device);
     free(device);

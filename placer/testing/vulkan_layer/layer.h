@@ -44,6 +44,7 @@ enum {
 #define MEMORY_FUNCTIONS(X) \
     X(AllocateMemory) \
     X(FreeMemory) \
+    X(DestroyBuffer) \
     X(GetBufferMemoryRequirements) \
     X(GetBufferMemoryRequirements2) \
     X(GetDeviceBufferMemoryRequirements) \
@@ -91,6 +92,9 @@ struct device {
     struct allocation *allocations; /* those that are charged */
     size_t allocation_count;
     size_t allocation_room;
+    VkBuffer *retired; /* destroyed by the application, alive for the driver */
+    size_t retired_count;
+    size_t retired_room;
 };
 
 extern pthread_mutex_t registry; /* guards every list and table of the layer */
@@ -110,6 +114,7 @@ PFN_vkVoidFunction memory_function(const struct device *device, const char *name
 void resolve_cards(struct instance *instance);
 void resolve_memory(struct device *device, VkDevice handle, VkPhysicalDevice card,
                     const struct instance *instance);
-void discharge_all(struct device *device); /* what it never freed; frees the table */
+void discharge_all(struct device *device);
+void destroy_retired(struct device *device, VkDevice handle); /* what it never freed; frees the table */
 
 #endif

@@ -133,6 +133,36 @@ static VKAPI_ATTR VkResult VKAPI_CALL hook_GetMemoryFdPropertiesKHR(
     return result;
 }
 
+static bool retire(struct device *device, VkBuffer buffer) {
+    pthread_mutex_lock(&registry);
+    if (device->retired_count == device->retired_room) {
+        size_t room = device->retired_room ? 2 * device->retired_room : 64;
+        VkBuffer *grown = realloc(device->retired, room * sizeof *grown);
+        if (grown != NULL) {
+            device->retired = grown;
+            device->retired_room = room;
+        }
+    }
+    bool fits = device->retired_count < device->retired_room;
+    if (fits) {
+        device->retired[device->retired_count++] = buffer;
+    }
+    pthread_mutex_unlock(&registry);
+    return fits;
+}
+
+/* Lavapipe (Mesa 22.3) may still let go of a buffer in its queue thread after the
+ * application destroyed it, and dies of that: SIGSEGV, seen without this layer as soon
+ * as several slots decode at once. So buffers live as long as their device. Their
+ * memory does not: it is given back when the application frees it. */
+static VKAPI_ATTR void VKAPI_CALL hook_DestroyBuffer(
+    VkDevice handle, VkBuffer buffer, const VkAllocationCallbacks *allocator) {
+    struct device *device = device_of(handle);
+    if (buffer == VK_NULL_HANDLE || !retire(device, buffer)) {
+        device->DestroyBuffer(handle, buffer, allocator);
+    }
+}
+
 /* --- for layer.c ---------------------------------------------------------- */
 
 static uint32_t choose_driver_type(const struct instance *instance,
@@ -172,6 +202,13 @@ PFN_vkVoidFunction memory_function(const struct device *device, const char *name
     MEMORY_FUNCTIONS(MATCH)
     MEMORY_ALIASES(MATCH_ALIAS)
     return NULL;
+}
+
+void destroy_retired(struct device *device, VkDevice handle) {
+    for (size_t i = 0; i < device->retired_count; i++) {
+        device->DestroyBuffer(handle, device->retired[i], NULL);
+    }
+    free(device->retired);
 }
 
 void discharge_all(struct device *device) {

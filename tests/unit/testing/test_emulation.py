@@ -152,8 +152,8 @@ def test_the_watch_tells_what_a_process_holds(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(emulation, "StateFile", lambda _: state)
     with EmulatedMachine([400, 300]) as machine:
         watch = EmulatedWatch(machine)
-        assert watch.used_bytes(11) == (1, 1)
-        assert watch.used_bytes(12) is None
+        assert watch.peak_bytes(11) == (2, 2)
+        assert watch.peak_bytes(12) is None
 
 
 def test_the_shader_cache_is_cold_until_a_shader_is_kept() -> None:

@@ -1,0 +1,28 @@
+"""Tiny models that several folders of tests share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def moe_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four layers of experts, about 25 MiB."""
+    from placer.testing.models import write_qwen3moe
+
+    path = tmp_path_factory.mktemp("models") / "moe.gguf"
+    return write_qwen3moe(path, n_layer=4, n_ff_exp=512, n_expert=16, n_head_kv=4)
+
+
+@pytest.fixture(scope="session")
+def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five layers and a big vocabulary, about 42 MiB."""
+    from placer.testing.models import write_llama
+
+    path = tmp_path_factory.mktemp("models") / "dense.gguf"
+    return write_llama(path, n_layer=5, n_embd=512, n_ff=1536, n_vocab=8192)
