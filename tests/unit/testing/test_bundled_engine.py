@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from placer.engine.environment import engine_library_env
 from placer.errors import MachineError
-from placer.testing import bundled_engine, engine, engine_library_env
+from placer.testing import bundled_engine, engine
 
 if TYPE_CHECKING:
     from pathlib import Path
