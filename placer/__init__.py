@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from placer.errors import (
     InputError,
+    InterruptedSearchError,
     JournalError,
     MachineError,
     PlacerError,
@@ -48,6 +49,7 @@ __all__ = [
     "Applied",
     "InputError",
     "Inspection",
+    "InterruptedSearchError",
     "JournalError",
     "MachineError",
     "Optimized",

@@ -7,8 +7,9 @@
       MachineError         exit 3   no device, no driver, no engine, too old
       SearchError          exit 4   nothing fits, or the budget is spent
       JournalError         exit 5   the record of a search cannot be kept
+      InterruptedSearchError  exit 130   Ctrl-C in the middle of a search
 
-Running out of device memory is a verdict, never an error. Ctrl-C exits 130.
+Running out of device memory is a verdict, never an error.
 """
 
 from __future__ import annotations
@@ -78,6 +79,12 @@ class SearchError(PlacerError):
     """The search ended without a placement that was seen to fit."""
 
     exit_code = 4
+
+
+class InterruptedSearchError(PlacerError):
+    """Ctrl-C in the middle of a search; its record is closed, its engine ended."""
+
+    exit_code = 130
 
 
 class JournalError(PlacerError):

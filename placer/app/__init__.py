@@ -1,7 +1,6 @@
 """The verbs, wired: what the command does and what ``import placer`` offers."""
 
 from placer.app.verbs import (
-    Applied,
     Inspection,
     Optimized,
     Plan,
@@ -17,6 +16,7 @@ from placer.app.verbs import (
     report,
     undo,
 )
+from placer.app.write import Applied
 
 __all__ = [
     "Applied",

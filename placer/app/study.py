@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from placer.engine.loadtest import LoadTest
-from placer.errors import PlacerError
+from placer.errors import InterruptedSearchError, PlacerError
 from placer.search.events import StudyStarted
 from placer.search.journal import SCHEMA, Journal
 from placer.search.search import Found, Search
@@ -45,6 +45,7 @@ def run_study(
     Raises:
         SearchError: nothing was seen to fit.
         JournalError: the record cannot be written.
+        InterruptedSearchError: Ctrl-C.
     """
     journal = Journal(_new_folder(logs / target.name))
     search = Search(
@@ -71,8 +72,11 @@ def run_study(
     )
     try:
         found = search.run()
-    except (PlacerError, KeyboardInterrupt) as error:
-        _end(journal, search, str(error) or "interrupted")
+    except KeyboardInterrupt:
+        _end(journal, search, "interrupted")
+        raise _interrupted(target, search) from None
+    except PlacerError as error:
+        _end(journal, search, str(error))
         raise
     _end(journal, search, found.stopped)
     return Study(folder=journal.folder, found=found)
@@ -86,6 +90,15 @@ def fingerprint(file: GGUFFile) -> str:
     for tensor in file.tensors:
         digest.update(f"{tensor!r}\n".encode(errors="replace"))
     return digest.hexdigest()[:16]
+
+
+def _interrupted(target: Target, search: Search) -> InterruptedSearchError:
+    hint = "nothing was written"
+    if search.best is not None and target.profile is not None:
+        hint += f"; placer apply {target.name} writes the best so far"
+    return InterruptedSearchError(
+        f"interrupted after {len(search.trials)} launches", hint=hint
+    )
 
 
 def _end(journal: Journal, search: Search, stopped: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 from placer.app.rig import Rig, open_rig
 from placer.app.study import Study, run_study
 from placer.app.target import Asked, Folders, Target, resolve
+from placer.app.write import Applied, applied_study
 from placer.engine.dryrun import dry_run
 from placer.engine.observation import Proof
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
-from placer.placement import Placement, placement_args, placement_from_args
+from placer.placement import (
+    Placement,
+    placement_args,
+    placement_from_args,
+)
 from placer.plan import Candidate, plan_candidates
 from placer.plan.plan import (
     candidate_for_placement,
@@ -23,7 +27,7 @@ from placer.plan.plan import (
     headroom_bytes,
     unpipelined,
 )
-from placer.profiles import Conf, Edit, diff, read_conf, write_conf
+from placer.profiles import Conf
 from placer.profiles import undo as undo_conf
 from placer.search.records import StudyRecord, latest_proved, read_study
 from placer.search.search import launch_args
@@ -101,20 +105,6 @@ class Plan:
     target: Target
     machine: Machine
     candidates: tuple[Rated, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What a write to models.conf changed, or would change."""
-
-    before: Conf
-    after: Conf
-    written: bool
-
-    @property
-    def diff(self) -> str:
-        """Unified diff, ``""`` where nothing changes."""
-        return diff(self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,70 +300,7 @@ def apply(
         InputError: no such profile or no such search, or the file cannot be written.
     """
     record = study or latest_proved(where.logs, name)
-    before = read_conf(where.folders.conf_path)
-    after = before.updated(name, edit_of(record))
-    if write and after.data != before.data:
-        write_conf(after, where.folders.conf_path)
-        return Applied(before=before, after=after, written=True)
-    return Applied(before=before, after=after, written=False)
-
-
-def edit_of(study: StudyRecord) -> Edit:
-    """The change to a profile that a study's best trial amounts to."""
-    best = study.best
-    if best is None:
-        raise AssertionError("only a proved study is applied")
-    args = best["args"]
-    workload = study.header["workload"]
-    speed = best["decode_tokens_per_s"]
-    return Edit(
-        on=datetime.now(UTC).date(),
-        ctx_size=workload["ctx"],
-        fit=False,
-        speed=None if speed is None else f"{speed:.1f} t/s",
-        placement=tuple(args[args.index("-ngl") :]),
-        workload=_workload_args(workload),
-        provenance=_facts(study, best),
-    )
-
-
-def _workload_args(workload: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        "-b",
-        str(workload["batch"]),
-        "-ub",
-        str(workload["ubatch"]),
-        "-np",
-        str(workload["parallel"]),
-        "-kvu" if workload["kv_unified"] else "-no-kvu",
-        "-ctk",
-        workload["type_k"],
-        "-ctv",
-        workload["type_v"],
-        "-fa",
-        workload["flash_attn"],
-    )
-
-
-def _facts(study: StudyRecord, best: Mapping[str, Any]) -> dict[str, str]:
-    """What was measured, as the profile's comment keeps it."""
-    facts = {
-        "proved": study.header["started"][:10],
-        "proof": study.header["proof"],
-        "engine": study.header["engine"],
-        "strategy": best["strategy"],
-        "launches": str(study.end["launches"] if study.end else len(study.trials)),
-    }
-    for index, device in enumerate(study.header["devices"]):
-        free = device["free_bytes"] >> 20
-        facts[f"free.{device['name']}"] = f"{free}MiB"
-        if best["peak_bytes"] is not None:
-            facts[f"peak.{device['name']}"] = f"{best['peak_bytes'][index] >> 20}MiB"
-    for key in ("prompt_tokens_per_s", "decode_tokens_per_s"):
-        if best[key] is not None:
-            facts[key] = f"{best[key]:.1f}"
-    facts["study"] = f"{study.folder.parent.name}/{study.folder.name}"
-    return facts
+    return applied_study(record, name, where.folders.conf_path, write=write)
 
 
 def undo(where: Where, *, force: bool = False) -> Conf:

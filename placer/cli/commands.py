@@ -214,7 +214,12 @@ def apply_command(
 @options(OUTPUT)
 @with_where
 def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> None:
-    """Take back placer's last write to models.conf, byte for byte."""
+    r"""Take back placer's last write to models.conf, byte for byte.
+
+    \b
+    Example:
+      placer undo
+    """
     from placer import app
     from placer.cli import show
 
@@ -234,7 +239,12 @@ def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> No
 @options(OUTPUT)
 @with_where
 def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> None:
-    """Write docs/oom-results.md and docs/models/ from the recorded searches."""
+    r"""Write docs/oom-results.md and docs/models/ from the recorded searches.
+
+    \b
+    Example:
+      placer report
+    """
     from placer import app
     from placer.cli import show
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from placer.engine.dryrun import dry_run
 from placer.engine.judge import Outcome, Verdict, judge
-from placer.errors import SearchError
+from placer.errors import InputError, PlacerError, SearchError
 from placer.memory import MemoryEstimate, estimate_memory
 from placer.placement import Placement, Workload, placement_args
 from placer.plan.plan import families_for, formula_compute, settle
@@ -237,18 +237,28 @@ class FamilySearch:
         return trial
 
     def _found(self) -> Found | None:
-        if self.best is None:
-            if self.stopped is not None:
-                raise SearchError(
-                    f"the search stopped before anything fitted: {self.stopped}",
-                    hint=f"see {self.search.journal.folder}",
-                )
+        if self.best is None and self.stopped is None:
             return None
+        if self.best is None:
+            raise self._stop()
         return Found(
             trial=self.best,
             boundary=tuple(t for t in self.trials if t.verdict.outcome.is_oom),
             trials=tuple(self.search.trials),
             stopped=self.stopped,
+        )
+
+    def _stop(self) -> PlacerError:
+        """Why there is no answer, as an error: a refused flag is the user's."""
+        refused = self.trials[-1].verdict.outcome is Outcome.REFUSED
+        if refused and not self.trials[-1].observation.facts.port_taken:
+            return InputError(
+                f"llama-server refuses the launch: {self.stopped}",
+                hint="look at the profile's EXTRA_ARGS and at --arg",
+            )
+        return SearchError(
+            f"the search stopped before anything fitted: {self.stopped}",
+            hint=f"see {self.search.journal.folder}",
         )
 
     def _best_spread(self) -> Spread | None:

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from placer.cli.main import cli
+from placer.testing.fake_engine import Fault, fake_engine, running
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Desk
+
+ANSI = re.compile(r"\x1b\[")
+
+
+def test_optimize_writes_what_it_proved(desk: Desk) -> None:
+    """The profile holds the new flags, the old line as a comment, and all the rest."""
+    answer = desk.placer("optimize", "moe")
+    after = desk.conf.read_text()
+
+    assert (answer.code, answer.err) == (0, "")
+    assert "D: experts on the CPU" in answer.out
+    assert "Wrote models.conf" in answer.out
+    assert "placer: was EXTRA_ARGS=--jinja -b 256 -ub 64 -np 1 -ot exps=CPU" in after
+    assert re.search(r"^EXTRA_ARGS=--jinja .*-ts \d,\d .*-ot blk", after, re.MULTILINE)
+    assert "# found by hand, do not touch\n" in after
+    assert "COLOUR=blue\n" in after
+
+
+def test_each_device_that_could_take_more_was_seen_to_refuse(desk: Desk) -> None:
+    """The boundary holds an out-of-memory for either device."""
+    answer = desk.placer("optimize", "moe", "--json")
+    record = json.loads(answer.out)
+
+    assert record["found"]["verdict"] == "FITS"
+    assert {trial["device"] for trial in record["boundary"]} == {"Vulkan0", "Vulkan1"}
+    assert all(trial["verdict"].startswith("OOM_") for trial in record["boundary"])
+    assert answer.err == ""
+
+
+def test_a_dry_run_shows_the_change_and_makes_none(desk: Desk) -> None:
+    """models.conf is the same, byte for byte; apply then makes the change."""
+    before = desk.conf.read_bytes()
+    answer = desk.placer("optimize", "moe", "--dry-run")
+    same = desk.conf.read_bytes()
+    desk.placer("apply", "moe")
+
+    assert answer.code == 0
+    assert "Would write models.conf" in answer.out
+    assert same == before
+    assert desk.conf.read_bytes() != before
+
+
+def test_undo_takes_back_what_optimize_wrote(desk: Desk) -> None:
+    """The bytes are those before; a second undo has nothing to take back."""
+    before = desk.conf.read_bytes()
+    desk.placer("optimize", "moe", "--quiet")
+    first, second = desk.placer("undo"), desk.placer("undo")
+
+    assert (first.code, second.code) == (0, 2)
+    assert desk.conf.read_bytes() == before
+
+
+def test_quiet_prints_the_flags_alone(desk: Desk) -> None:
+    """One line, ready for a shell."""
+    answer = desk.placer("optimize", "moe", "--quiet", "--dry-run")
+    tokens = shlex.split(answer.out)
+
+    assert answer.out.count("\n") == 1
+    assert tokens[0] == "-ngl"
+    assert "-ts" in tokens
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("devices",),
+        ("inspect", "models/moe.gguf"),
+        ("estimate", "moe"),
+        ("plan", "moe"),
+        ("undo",),
+        ("report",),
+    ],
+)
+def test_json_is_one_document_with_a_schema(desk: Desk, args: tuple[str, ...]) -> None:
+    """Every verb prints JSON and nothing else."""
+    desk.placer("optimize", "moe", "--quiet")
+    answer = desk.placer(*args, "--json")
+
+    assert answer.code == 0
+    assert json.loads(answer.out)["schema"] == 1
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("verb", ["plan", "estimate", "devices", "optimize"])
+def test_a_pipe_gets_no_colours_and_flags_in_one_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str, columns: int
+) -> None:
+    """No escape sequence; a placement is never broken over two lines."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = [] if verb == "devices" else ["moe"]
+    answer = desk.placer(verb, *name)
+
+    assert answer.code == 0
+    assert not ANSI.search(answer.out)
+    for line in answer.out.splitlines():
+        if line.startswith("-ngl"):
+            assert "-ts" in line
+        if not line.startswith(("-ngl", " ", "does not fit", "+", "-")):
+            assert len(line) <= columns, line
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("plan", "nope.gguf"), 2, "nope.gguf was not found"),
+        (("plan", "nope"), 2, "nope"),
+        (("plan", "moe", "-ctk", "q9"), 2, "no cache type"),
+        (("plan", "moe", "--emulate", "x"), 2, "no list of MiB"),
+        (("devices", "--server", "/nope/llama-server"), 3, "no such program"),
+        (("plan", "moe", "--conf", "/nope.conf"), 2, "/nope.conf"),
+        (("apply", "moe"), 2, "placer optimize moe"),
+        (("nope",), 2, "No such command"),
+        (("inspect",), 2, "MODEL"),
+        (("optimize", "moe", "--logs", "/proc/nope"), 5, "/proc/nope"),
+    ],
+)
+def test_bad_input_gets_one_line_and_its_code(
+    desk: Desk, args: tuple[str, ...], code: int, says: str
+) -> None:
+    """No traceback, nothing on standard output, models.conf as it was."""
+    before = desk.conf.read_bytes()
+    answer = desk.placer(*args)
+
+    assert answer.code == code
+    assert answer.out == ""
+    assert answer.err.count("\n") == 1
+    assert says in answer.err
+    assert desk.conf.read_bytes() == before
+
+
+def test_a_flag_that_the_engine_refuses_is_bad_input(desk: Desk) -> None:
+    """The engine's own line is quoted, exit code 2."""
+    answer = desk.placer("optimize", "moe", "--quiet", "--arg", "--ctx-size=1")
+
+    assert answer.code == 2
+    assert "invalid argument: --ctx-size=1" in answer.err
+
+
+def test_nothing_fits_says_the_nearest_miss(desk: Desk) -> None:
+    """Exit code 4, and by how much it missed."""
+    small = fake_engine(desk.folder / "models", devices={"Vulkan0": 1, "Vulkan1": 1})
+    answer = desk.placer("optimize", "moe", "--server", str(small), "--quiet")
+
+    assert answer.code == 4
+    assert "was seen to fit" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_an_engine_for_another_processor_is_named(desk: Desk) -> None:
+    """SIGILL is the machine's fault, never memory's: exit code 3."""
+    broken = fake_engine(
+        desk.folder / "models", devices={"Vulkan0": 40}, fault=Fault.SIGILL_AT_START
+    )
+    answer = desk.placer("optimize", "moe", "--server", str(broken))
+
+    assert answer.code == 3
+    assert "SIGILL" in answer.err
+
+
+def test_ctrl_c_leaves_nothing_behind(desk: Desk) -> None:
+    """Exit code 130, one line, no engine, an end record, models.conf as it was."""
+    before = desk.conf.read_bytes()
+    slow = fake_engine(
+        desk.folder / "models",
+        devices={"Vulkan0": 40, "Vulkan1": 30},
+        fault=Fault.HANG_AT_PROMPT,
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "placer", "optimize", "moe", "--server", str(slow)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    until_s = time.monotonic() + 30
+    while not running(slow) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    journal = next((desk.folder / "search_logs").glob("*/*/trials.jsonl"))
+    last = json.loads(journal.read_text().splitlines()[-1])
+
+    assert child.returncode == 130
+    assert err.count("\n") == 1
+    assert "interrupted" in err
+    assert running(slow) == ()
+    assert (last["kind"], last["stopped"]) == ("end", "interrupted")
+    assert desk.conf.read_bytes() == before
+
+
+def test_completion_knows_the_profiles(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell is offered what models.conf holds."""
+    from click.shell_completion import ShellComplete
+
+    complete = ShellComplete(cli, {}, "placer", "_PLACER_COMPLETE")
+    offered = [item.value for item in complete.get_completions(["optimize"], "m")]
+
+    assert offered == ["moe"]
+    assert "_placer_completion" in desk.placer("completion", "bash").out
+
+
+def test_every_verb_has_help_with_an_example() -> None:
+    """--help of each verb names the command that one would type."""
+    from click.testing import CliRunner
+
+    for name in cli.commands:
+        result = CliRunner().invoke(cli, [name, "--help"])
+        assert result.exit_code == 0
+        assert f"placer {name}" in result.output
