@@ -103,15 +103,15 @@ def _interrupted(target: Target, search: Search) -> InterruptedSearchError:
 
 def _end(journal: Journal, search: Search, stopped: str | None) -> None:
     best = search.best
-    journal.append(
-        "end",
-        {
-            "best": None if best is None else best.probe.number,
-            "stopped": stopped,
-            "launches": len(search.trials),
-        },
-    )
-    journal.close()
+    record = {
+        "best": None if best is None else best.probe.number,
+        "stopped": stopped,
+        "launches": len(search.trials),
+    }
+    try:
+        journal.append("end", record)
+    finally:
+        journal.close()
 
 
 def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:

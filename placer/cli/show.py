@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from placer.app.target import Target
     from placer.engine.judge import Verdict
     from placer.machine import Machine
+    from placer.model import LayerShape
     from placer.search.trial import Trial
 
 
@@ -291,28 +293,41 @@ def _cache_text(found: Inspection) -> str:
 
 
 def _layer_kinds(found: Inspection) -> Table:
-    """Runs of equal layers."""
-    table = _plain_table("layers", "dense MiB", "experts MiB", "cache", right=2)
-    table.columns[2].justify, table.columns[3].justify = "right", "left"
-    layers = found.shape.layers
-    start = 0
-    for index in range(1, len(layers) + 1):
-        if index < len(layers) and layers[index].kind == layers[start].kind:
-            continue
-        layer = layers[start]
-        kind = "recurrent" if layer.recurrent_elements else "full"
+    """A row a kind of layer, with the layers that are of it."""
+    table = _plain_table("layers", "dense MiB", "experts MiB", "cache")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    kinds: dict[tuple[object, ...], list[LayerShape]] = {}
+    for layer in found.shape.layers:
+        kinds.setdefault(layer.kind, []).append(layer)
+    for layers in kinds.values():
         table.add_row(
-            f"{start}-{index - 1}" if index - 1 > start else str(start),
-            mib_text(layer.dense_bytes),
-            mib_text(layer.expert_bytes or None),
-            "window"
-            if layer.is_swa
-            else kind
-            if layer.has_kv or layer.recurrent_elements
-            else "none",
+            _span([layer.index for layer in layers]),
+            mib_text(layers[0].dense_bytes),
+            mib_text(layers[0].expert_bytes or None),
+            _cache_kind(layers[0]),
         )
-        start = index
     return table
+
+
+def _cache_kind(layer: LayerShape) -> str:
+    if layer.recurrent_elements:
+        return "recurrent"
+    if not layer.has_kv:
+        return "none"
+    return "window" if layer.is_swa else "full"
+
+
+def _span(indexes: list[int]) -> str:
+    """``"0-46"``, ``"1, 3 ... 35"``, or how many where they follow no step."""
+    first, last = indexes[0], indexes[-1]
+    if first == last:
+        return str(first)
+    steps = {b - a for a, b in pairwise(indexes)}
+    if steps == {1}:
+        return f"{first}-{last}"
+    if len(steps) == 1:
+        return f"{first}, {indexes[1]} ... {last}"
+    return f"{len(indexes)} of {first}-{last}"
 
 
 def _names(names: object) -> str:

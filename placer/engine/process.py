@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from placer.engine.binary import Engine
 
-STOP_TIMEOUT_S = 10.0
+# A server in the middle of a long batch does not listen; who waits is a person.
+STOP_TIMEOUT_S = 3.0
 PR_SET_PDEATHSIG = 1
 # Loaded before any fork: the child must not take the loader's locks.
 LIBC = ctypes.CDLL(None)
