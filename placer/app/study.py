@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -47,39 +48,45 @@ def run_study(
         JournalError: the record cannot be written.
         InterruptedSearchError: Ctrl-C.
     """
-    journal = Journal(_new_folder(logs / target.name))
-    search = Search(
-        test=LoadTest(
-            runner=rig.runner,
-            machine=rig.machine,
-            shape=target.shape,
-            workload=target.workload,
-            proof=proof,
-            watch=rig.watch,
-        ),
-        model_path=str(target.file.path),
-        extra_args=target.extra_args,
-        journal=journal,
-        on_event=on_event,
-    )
-    journal.append("study", _header(target, rig, proof))
-    on_event(
-        StudyStarted(
-            folder=journal.folder,
-            machine=rig.machine,
-            compiles_shaders=rig.compiles_shaders,
+    with closing(Journal(_new_folder(logs / target.name))) as journal:
+        search = Search(
+            test=LoadTest(
+                runner=rig.runner,
+                machine=rig.machine,
+                shape=target.shape,
+                workload=target.workload,
+                proof=proof,
+                watch=rig.watch,
+            ),
+            model_path=str(target.file.path),
+            extra_args=target.extra_args,
+            journal=journal,
+            on_event=on_event,
         )
-    )
+        journal.append("study", _header(target, rig, proof))
+        on_event(
+            StudyStarted(
+                folder=journal.folder,
+                machine=rig.machine,
+                compiles_shaders=rig.compiles_shaders,
+            )
+        )
+        found = _recorded(search, target)
+        return Study(folder=journal.folder, found=found)
+
+
+def _recorded(search: Search, target: Target) -> Found:
+    """What the search found, its end on record whatever it was."""
     try:
         found = search.run()
     except KeyboardInterrupt:
-        _end(journal, search, "interrupted")
+        _end(search, "interrupted")
         raise _interrupted(target, search) from None
     except PlacerError as error:
-        _end(journal, search, str(error))
+        _end(search, str(error))
         raise
-    _end(journal, search, found.stopped)
-    return Study(folder=journal.folder, found=found)
+    _end(search, found.stopped)
+    return found
 
 
 def fingerprint(file: GGUFFile) -> str:
@@ -101,17 +108,16 @@ def _interrupted(target: Target, search: Search) -> InterruptedSearchError:
     )
 
 
-def _end(journal: Journal, search: Search, stopped: str | None) -> None:
+def _end(search: Search, stopped: str | None) -> None:
     best = search.best
-    record = {
-        "best": None if best is None else best.probe.number,
-        "stopped": stopped,
-        "launches": len(search.trials),
-    }
-    try:
-        journal.append("end", record)
-    finally:
-        journal.close()
+    search.journal.append(
+        "end",
+        {
+            "best": None if best is None else best.probe.number,
+            "stopped": stopped,
+            "launches": len(search.trials),
+        },
+    )
 
 
 def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
