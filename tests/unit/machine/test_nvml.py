@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from placer.machine import Device
+from placer.machine.nvml import NvmlWatch, with_nvml
+from placer.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FakeError(Exception):
+    """What pynvml raises."""
+
+
+class FakeNvml:
+    """NVML of a machine with these cards: (name, bus id, {pid: MiB})."""
+
+    NVMLError = FakeError
+    NVML_CLOCK_MEM = 2
+
+    def __init__(
+        self, cards: Sequence[tuple[str, str, dict[int, int]]], *, driver: bool = True
+    ) -> None:
+        self.cards = [list(card) for card in cards]
+        self._driver = driver
+        self.open = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's own names
+        if not self._driver:
+            raise FakeError("driver not loaded")
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.cards)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetName(self, handle: int) -> Any:  # noqa: N802
+        return self.cards[handle][0]
+
+    def nvmlDeviceGetPciInfo(self, handle: int) -> Any:  # noqa: N802
+        return SimpleNamespace(busId=str(self.cards[handle][1]).encode())
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.1"
+
+    def nvmlDeviceGetMaxPcieLinkGeneration(self, handle: int) -> int:  # noqa: N802
+        raise FakeError(f"not supported on {handle}")
+
+    def nvmlDeviceGetMaxPcieLinkWidth(self, handle: int) -> int:  # noqa: N802
+        return 16
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:  # noqa: N802
+        assert kind == self.NVML_CLOCK_MEM
+        return 10501
+
+    def nvmlDeviceGetMemoryBusWidth(self, handle: int) -> int:  # noqa: N802
+        return 384
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> Any:  # noqa: N802
+        used: dict[int, int] = self.cards[handle][2]  # type: ignore[assignment]
+        return [
+            SimpleNamespace(pid=pid, usedGpuMemory=mib * MIB)
+            for pid, mib in used.items()
+        ]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> Any:  # noqa: N802
+        return []
+
+
+def device(name: str, description: str) -> Device:
+    """A card as the engine lists it."""
+    return Device(
+        name=name,
+        buffer_type=name,
+        description=description,
+        total_bytes=24564 * MIB,
+        free_bytes=23671 * MIB,
+    )
+
+
+FAST, SLOW = "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5070 Ti"
+# NVML counts by PCI bus, CUDA the fastest card first.
+CARDS = [(SLOW, "0000:01:00.0", {7: 900}), (FAST, "0000:05:00.0", {})]
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    """Two unequal cards, in the other order than CUDA's."""
+    fake = FakeNvml(CARDS)
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    return fake
+
+
+def test_cards_are_matched_by_name_not_by_index(nvml: FakeNvml) -> None:
+    """CUDA0 is the card that CUDA calls so, wherever NVML counts it."""
+    first, second = with_nvml((device("CUDA0", FAST), device("CUDA1", SLOW)))
+
+    assert first.nvml is not None
+    assert second.nvml is not None
+    assert first.nvml.pci_bus_id == "0000:05:00.0"
+    assert second.nvml.pci_bus_id == "0000:01:00.0"
+    assert [(p.pid, p.used_bytes) for p in second.nvml.processes] == [(7, 900 * MIB)]
+    assert nvml.open == 0
+
+
+def test_two_cards_of_one_name_are_two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal cards are matched among themselves in order, none twice."""
+    cards = [(FAST, "0000:01:00.0", {}), (FAST, "0000:02:00.0", {})]
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(cards))
+    found = with_nvml((device("CUDA0", FAST), device("CUDA1", FAST)))
+
+    assert [d.nvml and d.nvml.pci_bus_id for d in found] == [c[1] for c in cards]
+
+
+def test_what_the_driver_does_not_say_is_none(nvml: FakeNvml) -> None:
+    """An unsupported question leaves None; bandwidth is bus x clock x 2."""
+    (found,) = with_nvml((device("CUDA0", FAST),))
+
+    assert found.nvml is not None
+    assert found.nvml.link_generation is None
+    assert found.nvml.bandwidth_bytes_per_s == pytest.approx(1008.1e9, rel=1e-3)
+
+
+def test_without_a_driver_the_devices_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NVML adds to the engine's list and never stands in its way."""
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(CARDS, driver=False))
+    devices = (device("CUDA0", FAST),)
+
+    assert with_nvml(devices) == devices
+    assert NvmlWatch.of(devices) is None
+
+
+def test_other_backends_do_not_ask_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Vulkan machine needs no pynvml at all."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    devices = (device("Vulkan0", "Emulated GPU 0"),)
+
+    assert with_nvml(devices) == devices
+    assert NvmlWatch.of(devices) is None
+
+
+def test_the_watch_keeps_the_most_that_a_process_held(nvml: FakeNvml) -> None:
+    """A peak stays when the memory is given back."""
+    watch = NvmlWatch.of((device("CUDA0", FAST), device("CUDA1", SLOW)))
+    assert watch is not None
+    nvml.cards[1][2] = {42: 500}
+    first = watch.peak_bytes(42)
+    nvml.cards[1][2] = {42: 300}
+    nvml.cards[0][2] = {42: 100}
+
+    assert first == (500 * MIB, 0)
+    assert watch.peak_bytes(42) == (500 * MIB, 100 * MIB)
