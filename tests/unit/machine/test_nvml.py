@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+Card = tuple[str, str, dict[int, int]]
+
+
 class FakeError(Exception):
     """What pynvml raises."""
 
@@ -24,57 +27,55 @@ class FakeNvml:
     NVMLError = FakeError
     NVML_CLOCK_MEM = 2
 
-    def __init__(
-        self, cards: Sequence[tuple[str, str, dict[int, int]]], *, driver: bool = True
-    ) -> None:
+    def __init__(self, cards: Sequence[Card], *, driver: bool = True) -> None:
         self.cards = [list(card) for card in cards]
         self._driver = driver
         self.open = 0
 
-    def nvmlInit(self) -> None:  # noqa: N802 - NVML's own names
+    def nvmlInit(self) -> None:
         if not self._driver:
             raise FakeError("driver not loaded")
         self.open += 1
 
-    def nvmlShutdown(self) -> None:  # noqa: N802
+    def nvmlShutdown(self) -> None:
         self.open -= 1
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+    def nvmlDeviceGetCount(self) -> int:
         return len(self.cards)
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
-    def nvmlDeviceGetName(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetName(self, handle: int) -> Any:
         return self.cards[handle][0]
 
-    def nvmlDeviceGetPciInfo(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetPciInfo(self, handle: int) -> Any:
         return SimpleNamespace(busId=str(self.cards[handle][1]).encode())
 
-    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+    def nvmlSystemGetDriverVersion(self) -> str:
         return "580.1"
 
-    def nvmlDeviceGetMaxPcieLinkGeneration(self, handle: int) -> int:  # noqa: N802
+    def nvmlDeviceGetMaxPcieLinkGeneration(self, handle: int) -> int:
         raise FakeError(f"not supported on {handle}")
 
-    def nvmlDeviceGetMaxPcieLinkWidth(self, handle: int) -> int:  # noqa: N802
+    def nvmlDeviceGetMaxPcieLinkWidth(self, handle: int) -> int:
         return 16
 
-    def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:  # noqa: N802
+    def nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int) -> int:
         assert kind == self.NVML_CLOCK_MEM
         return 10501
 
-    def nvmlDeviceGetMemoryBusWidth(self, handle: int) -> int:  # noqa: N802
+    def nvmlDeviceGetMemoryBusWidth(self, handle: int) -> int:
         return 384
 
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> Any:
         used: dict[int, int] = self.cards[handle][2]  # type: ignore[assignment]
         return [
             SimpleNamespace(pid=pid, usedGpuMemory=mib * MIB)
             for pid, mib in used.items()
         ]
 
-    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> Any:  # noqa: N802
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> Any:
         return []
 
 
@@ -91,7 +92,7 @@ def device(name: str, description: str) -> Device:
 
 FAST, SLOW = "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5070 Ti"
 # NVML counts by PCI bus, CUDA the fastest card first.
-CARDS = [(SLOW, "0000:01:00.0", {7: 900}), (FAST, "0000:05:00.0", {})]
+CARDS: list[Card] = [(SLOW, "0000:01:00.0", {7: 900}), (FAST, "0000:05:00.0", {})]
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_cards_are_matched_by_name_not_by_index(nvml: FakeNvml) -> None:
 
 def test_two_cards_of_one_name_are_two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal cards are matched among themselves in order, none twice."""
-    cards = [(FAST, "0000:01:00.0", {}), (FAST, "0000:02:00.0", {})]
+    cards: list[Card] = [(FAST, "0000:01:00.0", {}), (FAST, "0000:02:00.0", {})]
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(cards))
     found = with_nvml((device("CUDA0", FAST), device("CUDA1", FAST)))
 
