@@ -154,7 +154,8 @@ class Family:
         rest: dict[int, _Kept] = {n_slots: _Kept()}
         for device in reversed(range(len(capacities))):
             best: dict[int, _Kept] = {}
-            for start in range(n_slots + 1):
+            # The first device starts at the first slot, and only there.
+            for start in range(n_slots + 1 if device else 1):
                 options = [
                     _Kept((end - start, *after.slots), (kept, *after.kept))
                     for end, kept in self._stretches(device, start, capacities[device])

@@ -1,4 +1,4 @@
-"""How long a person waits for nothing: the start of the command, beside Python's own."""
+"""How long a person waits for nothing: the command's start, beside Python's."""
 
 from __future__ import annotations
 
