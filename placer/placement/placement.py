@@ -111,10 +111,10 @@ def devices_of_shares(shares: Sequence[float], n_slots: int) -> tuple[int, ...]:
     Raises:
         InputError: no share is above zero.
     """
-    total = _float32(sum(shares))
-    if total <= 0:
+    sums = list(accumulate(map(_float32, shares), lambda a, b: _float32(a + b)))
+    if not sums or sums[-1] <= 0:
         raise InputError(f"a split of {shares}", hint="give one share above 0")
-    bounds = [_float32(n / total) for n in accumulate(map(_float32, shares))]
+    bounds = [_float32(n / sums[-1]) for n in sums]
     return tuple(
         next(i for i, bound in enumerate(bounds) if bound > _float32(slot / n_slots))
         for slot in range(n_slots)
