@@ -20,9 +20,11 @@ from placer.engine.observation import Observation, Proof, Stage
 from placer.testing.fake_shapes import fake_machine
 
 PATTERNS = [
-    value for value in vars(log_module).values() if isinstance(value, re.Pattern)
+    str(value.pattern)
+    for value in vars(log_module).values()
+    if isinstance(value, re.Pattern)
 ]
-texts_of_patterns: list[st.SearchStrategy[str]] = [st.from_regex(p) for p in PATTERNS]
+texts_of_patterns = [st.from_regex(pattern) for pattern in PATTERNS]
 numbers = st.sampled_from(
     ["0", "9" * 30, ".", "9.9.9", "-1", "1e99", "٣", "²", "", "0x10", "nan"]
 )
