@@ -42,6 +42,34 @@ class Rig:
     emulated: bool = False
     compiles_shaders: bool = False
 
+    def only(self, names: tuple[str, ...] | None) -> Rig:
+        """The same rig with these devices alone; all of them for None.
+
+        Raises:
+            InputError: one of them is not there.
+        """
+        if names is None:
+            return self
+        listed = [device.name for device in self.machine.devices]
+        machine = self.machine.only(names)
+        watch = self.watch
+        if watch is not None:
+            watch = PartialWatch(watch, tuple(listed.index(name) for name in names))
+        return replace(self, machine=machine, watch=watch)
+
+
+class PartialWatch:
+    """What another watch sees, of some of its devices."""
+
+    def __init__(self, watch: MemoryWatch, indexes: tuple[int, ...]) -> None:
+        self._watch = watch
+        self._indexes = indexes
+
+    def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """The most that the process was seen to hold of each of the devices."""
+        peak = self._watch.peak_bytes(pid)
+        return None if peak is None else tuple(peak[i] for i in self._indexes)
+
 
 @contextmanager
 def open_rig(

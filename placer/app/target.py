@@ -27,7 +27,7 @@ WORKLOAD_FLAGS = frozenset(
     "-c -b -ub -np -kvu -ctk -ctv -fa --swa-full -kvo --op-offload".split()
 )
 PLACEMENT_FLAGS = frozenset(
-    "-ngl -ts -ot -sm -mg -cmoe -ncmoe -fit -fitt -fitc".split()
+    "-ngl -ts -ot -sm -mg -dev -cmoe -ncmoe -fit -fitt -fitc".split()
 )
 # Flags that would hide the server or its log from placer, with their values.
 HIDING_FLAGS = {
@@ -52,6 +52,7 @@ class Target:
         workload: what is asked.
         placement_args: the placement that the profile has today.
         extra_args: flags of the profile that placer passes through.
+        devices: names of the devices to use, None for all that there are.
         profile: None for a bare model file.
         conf: the file that holds the profile.
     """
@@ -62,6 +63,7 @@ class Target:
     workload: Workload
     placement_args: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
+    devices: tuple[str, ...] | None = None
     profile: Profile | None = None
     conf: Conf | None = None
 
@@ -90,6 +92,7 @@ class Asked:
 
     values: Mapping[str, Any] = field(default_factory=dict)
     extra_args: tuple[str, ...] = ()
+    devices: tuple[str, ...] | None = None
 
 
 def resolve(name: str, folders: Folders, asked: Asked) -> Target:
@@ -119,6 +122,7 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
         workload=workload_of(flag_values(arguments), shape, asked),
         placement_args=_tokens(arguments, PLACEMENT_FLAGS),
         extra_args=(*_passed_through(arguments), *asked.extra_args),
+        devices=asked.devices or _devices(flag_values(arguments)),
         profile=profile,
         conf=conf,
     )
@@ -134,6 +138,7 @@ def _bare_model(path: Path, asked: Asked) -> Target:
         shape=shape,
         workload=workload_of(flag_values(arguments), shape, asked),
         extra_args=asked.extra_args,
+        devices=asked.devices,
     )
 
 
@@ -168,6 +173,12 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
     return Workload(
         **{key: value for key, value in values.items() if value is not None}
     )
+
+
+def _devices(flags: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The devices that a profile names with ``-dev``."""
+    text = flags.get("-dev")
+    return None if text is None else tuple(text.split(","))
 
 
 def _whole(flags: Mapping[str, str], name: str) -> int | None:

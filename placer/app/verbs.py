@@ -124,15 +124,19 @@ class Request:
     Attributes:
         values: fields of ``Workload`` to change, by name; None leaves one as it is.
         extra_args: further flags for the engine, passed through.
+        devices: names of the devices to use, in order; None for all.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     extra_args: tuple[str, ...] = ()
+    devices: tuple[str, ...] | None = None
 
     @property
     def asked(self) -> Asked:
         """The same for the resolver."""
-        return Asked(values=self.values, extra_args=self.extra_args)
+        return Asked(
+            values=self.values, extra_args=self.extra_args, devices=self.devices
+        )
 
 
 def inspect(model: Path) -> Inspection:
@@ -165,7 +169,8 @@ def estimate(
         PlacerError: as for ``plan``.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as rig:
+    with where.rig() as opened:
+        rig = opened.only(target.devices)
         flags = placement or target.placement_args
         chosen = placement_from_args(flags, target.shape, rig.machine)
         candidate = candidate_for_placement(
@@ -183,7 +188,8 @@ def plan(name: str, where: Where, request: Request) -> Plan:
         MachineError: no engine, or no device.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as rig:
+    with where.rig() as opened:
+        rig = opened.only(target.devices)
         dry_runs = DryRuns(target=target, rig=rig)
         candidates = plan_candidates(
             target.shape, target.workload, rig.machine, dry_runs.compute_of
@@ -209,6 +215,7 @@ class DryRuns:
             target.extra_args,
             placement,
             target.shape,
+            self.rig.machine,
         )
         if args not in self.answers:
             with TemporaryDirectory(prefix="placer-") as folder:
@@ -240,7 +247,7 @@ def rate(candidate: Candidate, dry_runs: DryRuns) -> Rated:
         said = dry_runs.ask(unpipelined(placement))
     return Rated(
         candidate=candidate,
-        args=tuple(placement_args(placement, dry_runs.target.shape)),
+        args=tuple(placement_args(placement, dry_runs.target.shape, machine)),
         dry_run=said,
         headroom_bytes=headroom_bytes(said or candidate.estimate, machine),
     )
@@ -270,7 +277,8 @@ def optimize(
         InputError, MachineError, JournalError: as their names say.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as rig:
+    with where.rig() as opened:
+        rig = opened.only(target.devices)
         study = run_study(
             target, rig, logs=where.logs, proof=proof, on_event=on_event or _ignore
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from placer.cli.options import (
+    DEVICES,
     ENGINE,
     FILES,
     LOGS,
@@ -87,7 +88,7 @@ def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
 
 @click.command("estimate")
 @name_argument
-@options(WORKLOAD, PLACEMENT, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, PLACEMENT, DEVICES, ENGINE, FILES, OUTPUT)
 @with_where
 @with_request
 def estimate_command(
@@ -116,7 +117,7 @@ def estimate_command(
 
 @click.command("plan")
 @name_argument
-@options(WORKLOAD, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, DEVICES, ENGINE, FILES, OUTPUT)
 @with_where
 @with_request
 def plan_command(
@@ -137,7 +138,7 @@ def plan_command(
 
 @click.command("optimize")
 @name_argument
-@options(WORKLOAD, ENGINE, FILES, LOGS)
+@options(WORKLOAD, DEVICES, ENGINE, FILES, LOGS)
 @click.option(
     "--proof",
     type=click.Choice(["load", "full"]),

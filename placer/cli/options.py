@@ -67,6 +67,15 @@ FILES = (
         help="Models folder.  [$PLACER_MODELS_DIR, models]",
     ),
 )
+DEVICES = (
+    click.option(
+        "-dev",
+        "--device",
+        "devices",
+        metavar="NAME,NAME",
+        help="Devices to use, in this order: CUDA0,CUDA1.",
+    ),
+)
 LOGS = (
     click.option(
         "--logs",
@@ -202,7 +211,12 @@ def request_of(values: dict[str, Any]) -> Request:
             "op_offload": opposite("no_op_offload"),
         },
         extra_args=tuple(values.pop("extra_args")),
+        devices=_names(values.pop("devices")),
     )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split(","))
 
 
 def with_where(function: Callable[..., Any]) -> Callable[..., Any]:

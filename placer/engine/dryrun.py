@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from placer.engine.follow import LogFollower
 from placer.engine.log import BreakdownRow, LogFacts, Phase, read_log
+from placer.errors import MachineError
 from placer.memory import MemoryBreakdown, MemoryEstimate
 
 if TYPE_CHECKING:
@@ -36,13 +37,31 @@ def dry_run(
         args: the flags of the launch, without ``--fit`` and verbosity.
         machine: the devices, for their order.
         log_path: where the engine's output goes.
+
+    Raises:
+        MachineError: the engine lists a device that it does not use by itself, an
+            integrated GPU beside others for one; ``-ts`` would mean other devices.
     """
     process = runner.start([*args, "--fit", "on", "-v"], log_path=log_path)
     try:
         lines = _lines_until_measured(process)
     finally:
         process.stop()
-    return estimate_of(read_log(lines), machine)
+    facts = read_log(lines)
+    if "none" not in args:
+        _require_all(facts, machine)
+    return estimate_of(facts, machine)
+
+
+def _require_all(facts: LogFacts, machine: Machine) -> None:
+    used = {row.device for row in facts.breakdown}
+    left_out = [d.name for d in machine.devices if d.name not in used]
+    kept = [d.name for d in machine.devices if d.name in used]
+    if left_out and kept:
+        raise MachineError(
+            f"llama-server leaves {', '.join(left_out)} out by itself",
+            hint=f"name the devices to use, as in --device {','.join(kept)}",
+        )
 
 
 def estimate_of(facts: LogFacts, machine: Machine) -> MemoryEstimate | None:

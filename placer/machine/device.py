@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from placer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +77,35 @@ class Machine:
         engine_build: what the engine calls itself, or None where none was asked.
         host_total_bytes: the machine's memory.
         host_free_bytes: what of it is available.
+        chosen: whether the user named the devices; every launch then does.
     """
 
     devices: tuple[Device, ...]
     engine_build: str | None
     host_total_bytes: int
     host_free_bytes: int
+    chosen: bool = False
+
+    def only(self, names: Sequence[str]) -> Machine:
+        """The same machine with these devices alone, in this order.
+
+        Raises:
+            InputError: one of them is not there.
+        """
+        by_name = {device.name: device for device in self.devices}
+        for name in names:
+            if name not in by_name:
+                raise InputError(
+                    f"no device {name!r}",
+                    hint=f"this machine has {', '.join(by_name) or 'none'}",
+                )
+        devices = tuple(by_name[name] for name in names)
+        return replace(self, devices=devices, chosen=True)
+
+    @property
+    def device_args(self) -> list[str]:
+        """The flag that names the devices, where the user did."""
+        return ["-dev", ",".join(d.name for d in self.devices)] if self.chosen else []
 
     @property
     def buffer_types(self) -> tuple[str, ...]:

@@ -31,7 +31,9 @@ CPU_MOE = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 UNPIPELINED = Override(pattern="no-pipeline", buffer="CPU")
 
 
-def placement_args(placement: Placement, shape: ModelShape) -> list[str]:
+def placement_args(
+    placement: Placement, shape: ModelShape, machine: Machine | None = None
+) -> list[str]:
     """The shortest flags that say the placement; ``-ot`` stands last.
 
     ``-ts`` is always written, in whole layers, so that what free memory happens to be
@@ -43,6 +45,8 @@ def placement_args(placement: Placement, shape: ModelShape) -> list[str]:
     else:
         args += ["-sm", "none", "-mg", str(placement.main_gpu)]
         args += ["-ts", str(placement.n_gpu_layers)]
+    if machine is not None:
+        args += machine.device_args
     overrides = minimal_overrides(placement.exceptions, shape.tensor_names)
     if placement.unpipelined and not overrides:
         overrides = (UNPIPELINED,)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from placer.engine.loadtest import LoadProgress, LoadTest
+    from placer.machine import Machine
     from placer.model import ModelShape
     from placer.plan import Family, Spread
     from placer.search.journal import Journal
@@ -147,7 +148,11 @@ class Search:
         )
 
     def dry_run(self, placement: Placement, name: str) -> MemoryEstimate | None:
-        """What the engine says that the placement would hold."""
+        """What the engine says that the placement would hold.
+
+        Raises:
+            MachineError: it leaves out a device that the placement counts on.
+        """
         return dry_run(
             self.test.runner,
             self._args(placement),
@@ -162,6 +167,7 @@ class Search:
             self.extra_args,
             placement,
             self.test.shape,
+            self.test.machine,
         )
 
     def _short_bytes(self, family: Family) -> int:
@@ -300,9 +306,10 @@ def launch_args(
     extra_args: tuple[str, ...],
     placement: Placement,
     shape: ModelShape,
+    machine: Machine,
 ) -> tuple[str, ...]:
     """The flags of a launch: the model, the workload, the user's own, the placement."""
-    flags = placement_args(placement, shape)
+    flags = placement_args(placement, shape, machine)
     return ("-m", model_path, *workload.args(), *extra_args, *flags)
 
 

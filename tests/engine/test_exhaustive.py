@@ -84,7 +84,9 @@ def fits(
     )
     path = str(target.file.path)
     placement = family.placement(spread)
-    args = launch_args(path, target.workload, EXTRA, placement, target.shape)
+    args = launch_args(
+        path, target.workload, EXTRA, placement, target.shape, rig.machine
+    )
     name = "-".join(map(str, (*spread.slots, *(spread.kept or ()))))
     log_path = folder / f"{family.strategy.value}-{name}.log"
     seen = test.observe(args, log_path=log_path, on_progress=lambda _: None)
