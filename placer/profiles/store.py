@@ -47,7 +47,8 @@ def read_conf(path: Path) -> Conf:
     Raises:
         InputError: it cannot be read, or is no models.conf.
     """
-    with _reason("cannot be read", path):
+    hint = "name a profile file with --conf or PLACER_CONF"
+    with _reason("cannot be read", path, hint):
         data = path.read_bytes()
     return parse_conf(data, path)
 
@@ -208,13 +209,13 @@ def _lock(handle: int, path: Path) -> None:
 
 
 @contextmanager
-def _reason(problem: str, path: Path) -> Iterator[None]:
+def _reason(problem: str, path: Path, hint: str | None = None) -> Iterator[None]:
     """An error of the system becomes a line that says what it was about."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(f"{problem}: {reason}", path=path) from error
+        raise InputError(f"{problem}: {reason}", path=path, hint=hint) from error
 
 
 def _require_writable(target: Path, path: Path) -> None:
