@@ -98,7 +98,8 @@ class Bench:
 
     def args(self, placement: Placement) -> list[str]:
         """The flags of a launch."""
-        flags = launch_args(str(self.model), self.workload, (), placement, self.shape)
+        model, machine = str(self.model), self.rig.machine
+        flags = launch_args(model, self.workload, (), placement, self.shape, machine)
         return [*flags, "--no-warmup"]
 
     def observe(

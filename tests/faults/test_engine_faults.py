@@ -48,7 +48,7 @@ def launch(
             workload=WORKLOAD,
             patience_s=patience_s,
         )
-        args = launch_args(str(model), WORKLOAD, (), PLACEMENT, shape)
+        args = launch_args(str(model), WORKLOAD, (), PLACEMENT, shape, rig.machine)
         log_path = engine.parent / "launch.log"
         seen = test.observe(args, log_path=log_path, on_progress=_ignore)
         return seen, judge(seen, rig.machine, Proof.FULL)
@@ -250,7 +250,7 @@ def test_ctrl_c_ends_the_engine_at_once(
             runner=rig.runner, machine=rig.machine, shape=shape, workload=WORKLOAD
         )
         test = replace(test, patience_s=30.0)
-        args = launch_args(str(moe_path), WORKLOAD, (), PLACEMENT, shape)
+        args = launch_args(str(moe_path), WORKLOAD, (), PLACEMENT, shape, rig.machine)
         with pytest.raises(KeyboardInterrupt):
             test.observe(
                 args, log_path=tmp_path / "x.log", on_progress=Interrupting(stage)
