@@ -158,7 +158,8 @@ def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
     out.print(_proof_text(found.trial, len(found.trials)))
     out.print(_rungs_table(found.trial, result.machine))
     for trial in found.boundary:
-        out.print(Text(_boundary_text(trial), "dim"))
+        text = Text(_boundary_text(trial), "dim")
+        out.print(text, soft_wrap=not out.is_terminal)
     if found.stopped is not None:
         out.print(Text(f"The search stopped early: {found.stopped}", "yellow"))
     if result.applied is not None:
