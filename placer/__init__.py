@@ -26,6 +26,8 @@ from placer.errors import (
     SearchError,
 )
 
+VERSION = "0.1.0"
+
 if TYPE_CHECKING:
     from placer.app import (
         Applied,

@@ -18,10 +18,12 @@ def from_mib(n_mib: float) -> int:
 
 
 def size_text(n_bytes: int) -> str:
-    """A size as a person reads it: ``"512 MiB"``, ``"23.1 GiB"``, ``"3 KiB"``."""
+    """A size as a person reads it: ``"8.1 MiB"``, ``"512 MiB"``, ``"23.1 GiB"``."""
     magnitude = abs(n_bytes)
     if magnitude >= 10 * GIB:
         return f"{n_bytes / GIB:.1f} GiB"
+    if MIB <= magnitude < 100 * MIB:
+        return f"{n_bytes / MIB:.1f} MiB"
     if magnitude >= MIB:
         return f"{n_bytes / MIB:,.0f} MiB"
     if magnitude >= KIB:

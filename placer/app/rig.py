@@ -42,6 +42,11 @@ class Rig:
     emulated: bool = False
     compiles_shaders: bool = False
 
+    def free_bytes(self) -> tuple[int, ...]:
+        """What each device has free now, by the engine's list."""
+        free = {d.name: d.free_bytes for d in list_devices(self.engine)}
+        return tuple(free.get(d.name, 0) for d in self.machine.devices)
+
     def only(self, names: tuple[str, ...] | None) -> Rig:
         """The same rig with these devices alone; all of them for None.
 

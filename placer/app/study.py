@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from placer.engine.loadtest import LoadTest
+from placer.engine.loadtest import PATIENCE_S, LoadTest
 from placer.errors import InterruptedSearchError, PlacerError
 from placer.search.events import StudyStarted
 from placer.search.journal import SCHEMA, Journal
@@ -39,6 +39,7 @@ def run_study(
     *,
     logs: Path,
     proof: Proof,
+    patience_s: float = PATIENCE_S,
     on_event: Callable[[Event], None],
 ) -> Study:
     """Search, with every step on disk before the next.
@@ -57,6 +58,8 @@ def run_study(
                 workload=target.workload,
                 proof=proof,
                 watch=rig.watch,
+                patience_s=patience_s,
+                free_now=rig.free_bytes,
             ),
             model_path=str(target.file.path),
             extra_args=target.extra_args,
@@ -146,6 +149,7 @@ def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
             }
             for device in rig.machine.devices
         ],
+        "rpc": rig.engine.rpc,
         "engine": rig.engine.build,
         "emulated": rig.emulated,
         "proof": proof.name.lower(),

@@ -33,10 +33,18 @@ PLACEMENT_FLAGS = frozenset(
 HIDING_FLAGS = {
     "--api-key": 1,
     "--api-key-file": 1,
+    "--api-prefix": 1,
+    "--ssl-key-file": 1,
+    "--ssl-cert-file": 1,
     "--log-file": 1,
     "--log-disable": 0,
 }
 ON = {"on": True, "off": False}
+FLASH_ATTN_WORDS = {
+    **dict.fromkeys(("on", "enabled", "true", "1"), "on"),
+    **dict.fromkeys(("off", "disabled", "false", "0"), "off"),
+    **dict.fromkeys(("auto", "-1"), "auto"),
+}
 # -np of a server that is not told: server.cpp:151.
 SLOTS_AUTO = 4
 
@@ -53,6 +61,7 @@ class Target:
         placement_args: the placement that the profile has today.
         extra_args: flags of the profile that placer passes through.
         devices: names of the devices to use, None for all that there are.
+        rpc: endpoints of RPC devices, None for none.
         profile: None for a bare model file.
         conf: the file that holds the profile.
     """
@@ -64,6 +73,7 @@ class Target:
     placement_args: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
     devices: tuple[str, ...] | None = None
+    rpc: str | None = None
     profile: Profile | None = None
     conf: Conf | None = None
 
@@ -112,17 +122,24 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
             line=profile.line,
             hint="add MODEL=, a file under the models folder",
         )
+    if asked.extra_args:
+        raise InputError(
+            f"--arg {asked.extra_args[0]} would not be in the profile",
+            hint=f"write it to EXTRA_ARGS of [{name}] instead",
+        )
     file = read_gguf(_model_path(profile.model, folders))
     shape = model_shape(file)
     arguments = read_arguments(profile)
+    flags = flag_values(arguments)
     return Target(
         name=name,
         file=file,
         shape=shape,
-        workload=workload_of(flag_values(arguments), shape, asked),
+        workload=workload_of(flags, shape, asked),
         placement_args=_tokens(arguments, PLACEMENT_FLAGS),
-        extra_args=(*_passed_through(arguments), *asked.extra_args),
-        devices=asked.devices or _devices(flag_values(arguments)),
+        extra_args=_passed_through(arguments),
+        devices=asked.devices or _devices(flags),
+        rpc=flags.get("--rpc"),
         profile=profile,
         conf=conf,
     )
@@ -132,13 +149,20 @@ def _bare_model(path: Path, asked: Asked) -> Target:
     file = read_gguf(path)
     shape = model_shape(file)
     arguments = parse_arguments(" ".join(asked.extra_args))
+    for argument in arguments:
+        if argument.name in WORKLOAD_FLAGS | PLACEMENT_FLAGS:
+            raise InputError(
+                f"--arg {argument.name} is placer's own",
+                hint="give it as an option; placer --help lists them",
+            )
     return Target(
         name=shape.name,
         file=file,
         shape=shape,
         workload=workload_of(flag_values(arguments), shape, asked),
-        extra_args=asked.extra_args,
+        extra_args=_passed_through(arguments),
         devices=asked.devices,
+        rpc=flag_values(arguments).get("--rpc"),
     )
 
 
@@ -157,11 +181,16 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
         "kv_unified": ON.get(flags.get("-kvu", "")),
         "type_k": flags.get("-ctk"),
         "type_v": flags.get("-ctv"),
-        "flash_attn": flags.get("-fa"),
+        "flash_attn": _flash_attn(flags),
         "swa_full": ON.get(flags.get("--swa-full", "")),
         "kv_offload": ON.get(flags.get("-kvo", "")),
         "op_offload": ON.get(flags.get("--op-offload", "")),
     }
+    if flags.get("-sm") in ("row", "tensor"):
+        raise InputError(
+            f"-sm {flags['-sm']} is not understood yet",
+            hint="take it out of the profile: placer places whole layers",
+        )
     values |= {key: value for key, value in asked.values.items() if value is not None}
     if (values["parallel"] or -1) < 0:
         values["parallel"] = SLOTS_AUTO
@@ -173,6 +202,12 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
     return Workload(
         **{key: value for key, value in values.items() if value is not None}
     )
+
+
+def _flash_attn(flags: Mapping[str, str]) -> str | None:
+    """The setting in one spelling: arg.cpp:1744 takes several."""
+    text = flags.get("-fa")
+    return None if text is None else FLASH_ATTN_WORDS.get(text, text)
 
 
 def _devices(flags: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -195,7 +230,7 @@ def _tokens(arguments: Sequence[Argument], names: frozenset[str]) -> tuple[str, 
 
 def _passed_through(arguments: Sequence[Argument]) -> tuple[str, ...]:
     """What is neither workload nor placement, and hides nothing from placer."""
-    owned = WORKLOAD_FLAGS | PLACEMENT_FLAGS
+    owned = WORKLOAD_FLAGS | PLACEMENT_FLAGS | {"--rpc"}
     tokens = [t for a in arguments if a.name not in owned for t in a.text.split()]
     kept: list[str] = []
     skip = 0

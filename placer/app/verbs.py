@@ -8,11 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from placer.app.rig import Rig, open_rig
-from placer.app.study import Study, run_study
+from placer.app.study import Study, fingerprint, run_study
 from placer.app.target import Asked, Folders, Target, resolve
-from placer.app.write import Applied, applied_study
+from placer.app.write import Applied, applied_study, require_writable
 from placer.engine.dryrun import dry_run
+from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
+from placer.errors import InputError, SearchError
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
 from placer.placement import (
@@ -29,11 +31,12 @@ from placer.plan.plan import (
 )
 from placer.profiles import Conf
 from placer.profiles import undo as undo_conf
-from placer.search.records import StudyRecord, latest_proved, read_study
+from placer.search.records import latest_proved, read_study
 from placer.search.search import launch_args
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from placer.machine import Machine
     from placer.memory import MemoryEstimate
@@ -68,9 +71,9 @@ class Where:
         """Where profiles and models are looked for."""
         return Folders(conf=self.conf, models=self.models)
 
-    def rig(self) -> Any:
-        """The engine and the devices, as a context manager."""
-        return open_rig(server=self.server, emulate=self.emulate, rpc=self.rpc)
+    def rig(self, rpc: str | None = None) -> AbstractContextManager[Rig]:
+        """The engine and the devices; ``rpc`` is a profile's own endpoints."""
+        return open_rig(server=self.server, emulate=self.emulate, rpc=self.rpc or rpc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +159,7 @@ def devices(where: Where) -> Machine:
         MachineError: no engine, or no device.
     """
     with where.rig() as rig:
-        machine: Machine = rig.machine
-    return machine
+        return rig.machine
 
 
 def estimate(
@@ -169,7 +171,7 @@ def estimate(
         PlacerError: as for ``plan``.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as opened:
+    with where.rig(target.rpc) as opened:
         rig = opened.only(target.devices)
         flags = placement or target.placement_args
         chosen = placement_from_args(flags, target.shape, rig.machine)
@@ -186,14 +188,20 @@ def plan(name: str, where: Where, request: Request) -> Plan:
     Raises:
         InputError: the model or the profile is not what it should be.
         MachineError: no engine, or no device.
+        SearchError: nothing fits, by formula.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as opened:
+    with where.rig(target.rpc) as opened:
         rig = opened.only(target.devices)
         dry_runs = DryRuns(target=target, rig=rig)
         candidates = plan_candidates(
             target.shape, target.workload, rig.machine, dry_runs.compute_of
         )
+        if not candidates:
+            raise SearchError(
+                f"no placement of {target.shape.name} fits by formula",
+                hint="lower --ctx, -ub or the cache types, or free memory",
+            )
         rated = tuple(rate(candidate, dry_runs) for candidate in candidates)
         return Plan(target=target, machine=rig.machine, candidates=rated)
 
@@ -260,6 +268,7 @@ def optimize(
     *,
     proof: Proof = Proof.FULL,
     write: bool = True,
+    patience_s: float = PATIENCE_S,
     on_event: Callable[[Event], None] | None = None,
 ) -> Optimized:
     """The largest placement that was seen to fit, written to the profile.
@@ -270,6 +279,7 @@ def optimize(
         request: changes to the workload.
         proof: how far each launch is taken.
         write: False leaves models.conf as it is, and only says what would change.
+        patience_s: seconds without any movement after which a launch is stalled.
         on_event: told of all that happens.
 
     Raises:
@@ -277,38 +287,62 @@ def optimize(
         InputError, MachineError, JournalError: as their names say.
     """
     target = resolve(name, where.folders, request.asked)
-    with where.rig() as opened:
+    if target.profile is not None and write:
+        require_writable(target.profile.path)
+    with where.rig(target.rpc) as opened:
         rig = opened.only(target.devices)
         study = run_study(
-            target, rig, logs=where.logs, proof=proof, on_event=on_event or _ignore
+            target,
+            rig,
+            logs=where.logs,
+            proof=proof,
+            patience_s=patience_s,
+            on_event=on_event or _ignore,
         )
-        machine: Machine = rig.machine
+        machine = rig.machine
+    if study.found.stopped is not None:
+        raise _stopped_early(target, study.found.stopped)
     applied = None
     if target.profile is not None:
-        applied = apply(name, where, write=write, study=read_study(study.folder))
+        path, record = target.profile.path, read_study(study.folder)
+        applied = applied_study(record, name, path, write=write)
     return Optimized(target=target, machine=machine, study=study, applied=applied)
+
+
+def _stopped_early(target: Target, why: str) -> SearchError:
+    hint = "the best so far is on record"
+    if target.profile is not None:
+        hint += f"; placer apply {target.name} writes it"
+    return SearchError(f"the search stopped early: {why}", hint=hint)
 
 
 def _ignore(event: Event) -> None:
     """Nobody is listening."""
 
 
-def apply(
-    name: str, where: Where, *, write: bool = True, study: StudyRecord | None = None
-) -> Applied:
+def apply(name: str, where: Where, *, write: bool = True) -> Applied:
     """Write what a search found to its profile.
 
     Args:
         name: the profile.
         where: the files.
         write: False only says what would change.
-        study: the search; None for the newest that found anything.
 
     Raises:
-        InputError: no such profile or no such search, or the file cannot be written.
+        InputError: no such profile, no search of it that found anything, another
+            model by now, or the file cannot be written.
     """
-    record = study or latest_proved(where.logs, name)
-    return applied_study(record, name, where.folders.conf_path, write=write)
+    target = resolve(name, where.folders, Asked())
+    if target.profile is None:
+        raise InputError(f"{name} is no profile", hint="name one of models.conf")
+    study = latest_proved(where.logs, target.name)
+    model = study.header["model"]
+    if model["fingerprint"] != fingerprint(target.file):
+        raise InputError(
+            f"the search in {study.folder} was of another model, {model['name']}",
+            hint=f"run: placer optimize {name}",
+        )
+    return applied_study(study, name, target.profile.path, write=write)
 
 
 def undo(where: Where, *, force: bool = False) -> Conf:
@@ -327,5 +361,10 @@ def report(where: Where, docs: Path = DOCS_DEFAULT) -> tuple[Path, ...]:
         JournalError: a journal is damaged.
     """
     from placer.report import written_reports
+
+    if not where.logs.is_dir():
+        raise InputError(
+            "is no folder of searches", path=where.logs, hint="name it with --logs"
+        )
 
     return written_reports(where.logs, docs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from placer.errors import InputError
 from placer.placement import Workload
 from placer.placement.arguments import flag_values
 from placer.profiles import Conf, Edit, diff, read_arguments, read_conf, write_conf
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from placer.search.records import StudyRecord
+
+WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,20 @@ def applied_study(study: StudyRecord, name: str, path: Path, *, write: bool) -> 
     return Applied(before=before, after=after, written=written)
 
 
+def require_writable(path: Path) -> None:
+    """A file that cannot be written is better known before a search than after.
+
+    Raises:
+        InputError: it is read-only.
+    """
+    if not os.access(path, os.W_OK) or not path.stat().st_mode & WRITE_BITS:
+        raise InputError(
+            "cannot be written: read-only",
+            path=path,
+            hint="make it writable, or search with --dry-run",
+        )
+
+
 def edit_of(study: StudyRecord, present: Container[str]) -> Edit:
     """The change to a profile that a study's best trial amounts to.
 
@@ -53,21 +72,33 @@ def edit_of(study: StudyRecord, present: Container[str]) -> Edit:
         study: one that has a best trial.
         present: the names of the flags that the profile has now.
     """
-    best = study.best
+    best = study.best_so_far
     if best is None:
         raise AssertionError("only a proved study is applied")
     args = best["args"]
     workload = Workload(**study.header["workload"])
-    speed = best["decode_tokens_per_s"]
     return Edit(
         on=datetime.now(UTC).date(),
         ctx_size=workload.ctx,
         fit=False,
-        speed=None if speed is None else f"{speed:.1f} t/s",
+        speed=_speed(study, best),
         placement=tuple(args[args.index("-ngl") :]),
-        workload=_workload_args(workload, present),
+        workload=_workload_args(workload, present) + _rpc_args(study),
         provenance=_facts(study, best),
     )
+
+
+def _speed(study: StudyRecord, best: Mapping[str, Any]) -> str:
+    """Tokens a second as measured; empty where an old figure would be untrue."""
+    decode = best["decode_tokens_per_s"]
+    if decode is None or study.header.get("emulated"):
+        return ""
+    return f"{decode:.1f} t/s"
+
+
+def _rpc_args(study: StudyRecord) -> tuple[str, ...]:
+    rpc = study.header.get("rpc")
+    return () if rpc is None else ("--rpc", rpc)
 
 
 def _workload_args(workload: Workload, present: Container[str]) -> tuple[str, ...]:
@@ -89,6 +120,12 @@ def _workload_args(workload: Workload, present: Container[str]) -> tuple[str, ..
     ):
         if flag in present or value != usual:
             args += [flag, value]
+    if workload.swa_full:
+        args.append("--swa-full")
+    if "-kvo" in present or not workload.kv_offload:
+        args.append("-kvo" if workload.kv_offload else "-nkvo")
+    if "--op-offload" in present or not workload.op_offload:
+        args.append("--op-offload" if workload.op_offload else "--no-op-offload")
     return tuple(args)
 
 
@@ -101,6 +138,8 @@ def _facts(study: StudyRecord, best: Mapping[str, Any]) -> dict[str, str]:
         "strategy": best["strategy"],
         "launches": str(study.end["launches"] if study.end else len(study.trials)),
     }
+    if study.header.get("emulated"):
+        facts["emulated"] = "yes"
     for index, device in enumerate(study.header["devices"]):
         free = device["free_bytes"] >> 20
         facts[f"free.{device['name']}"] = f"{free}MiB"

@@ -57,7 +57,7 @@ VALUED = {
 @click.argument("model", type=click.Path(path_type=Path))
 @options(OUTPUT)
 def inspect_command(*, model: Path, as_json: bool, quiet: bool) -> None:
-    r"""Show what a GGUF holds, from its header alone.
+    """Show what a GGUF holds, from its header alone.
 
     \b
     Example:
@@ -73,7 +73,7 @@ def inspect_command(*, model: Path, as_json: bool, quiet: bool) -> None:
 @options(ENGINE, OUTPUT)
 @with_where
 def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
-    r"""Show the devices that llama-server sees, and what they have free.
+    """Show the devices that llama-server sees, and what they have free.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def estimate_command(
     quiet: bool,
     **placement: str | bool | None,
 ) -> None:
-    r"""Show what a placement would hold: by formula, and by the engine's dry run.
+    """Show what a placement would hold: by formula, and by the engine's dry run.
 
     The placement is that of the flags, else that of the profile.
 
@@ -123,7 +123,7 @@ def estimate_command(
 def plan_command(
     *, name: str, where: Where, request: Request, as_json: bool, quiet: bool
 ) -> None:
-    r"""Show the placements worth trying, best first. Nothing is loaded.
+    """Show the placements worth trying, best first. Nothing is loaded.
 
     \b
     Examples:
@@ -146,6 +146,13 @@ def plan_command(
     show_default=True,
     help="How far a launch is taken: loaded, or its context filled.",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=1),
+    default=600,
+    show_default=True,
+    help="Seconds without any movement after which a launch is stalled.",
+)
 @click.option("--dry-run", is_flag=True, help="Search, but leave models.conf as it is.")
 @options(OUTPUT)
 @with_where
@@ -156,11 +163,12 @@ def optimize_command(
     where: Where,
     request: Request,
     proof: str,
+    patience: float,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Find the largest placement that does not run out of memory, and write it.
+    """Find the largest placement that does not run out of memory, and write it.
 
     Every launch is the real llama-server, its context filled by a real prompt. Each
     is on disk before the next. A bare MODEL.gguf is searched, and nothing is written.
@@ -182,6 +190,7 @@ def optimize_command(
             request,
             proof=Proof[proof.upper()],
             write=not dry_run,
+            patience_s=patience,
             on_event=on_event,
         )
     show.optimized(result, as_json=as_json, quiet=quiet)
@@ -196,7 +205,7 @@ def optimize_command(
 def apply_command(
     *, name: str, where: Where, dry_run: bool, as_json: bool, quiet: bool
 ) -> None:
-    r"""Write the placement that the last search found to its profile.
+    """Write the placement that the last search found to its profile.
 
     \b
     Example:
@@ -215,7 +224,7 @@ def apply_command(
 @options(OUTPUT)
 @with_where
 def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> None:
-    r"""Take back placer's last write to models.conf, byte for byte.
+    """Take back placer's last write to models.conf, byte for byte.
 
     \b
     Example:
@@ -240,7 +249,7 @@ def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> No
 @options(OUTPUT)
 @with_where
 def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> None:
-    r"""Write docs/oom-results.md and docs/models/ from the recorded searches.
+    """Write docs/oom-results.md and docs/models/ from the recorded searches.
 
     \b
     Example:
@@ -255,7 +264,7 @@ def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> N
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(*, shell: str) -> None:
-    r"""Print what makes SHELL complete placer's verbs, options and profiles.
+    """Print what makes SHELL complete placer's verbs, options and profiles.
 
     \b
     Example:

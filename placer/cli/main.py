@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from placer import VERSION
 from placer.cli import commands
 from placer.errors import PlacerError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 USAGE = 2
+FAULT = 1
 BROKEN_PIPE = 141
 
 EPILOG = """
@@ -27,8 +30,8 @@ Try it without a GPU:
 The main job:
   placer optimize glm-q8 --ctx 131072 -b 4096
 
-Exit codes: 0 done, 2 bad input, 3 machine or engine, 4 nothing fits, 5 journal,
-130 interrupted.
+Exit codes: 0 done, 1 a fault of placer's own, 2 bad input, 3 machine or engine,
+4 nothing fits, 5 journal, 130 interrupted.
 """
 
 
@@ -36,7 +39,7 @@ Exit codes: 0 done, 2 bad input, 3 machine or engine, 4 nothing fits, 5 journal,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="placer", message="placer %(version)s")
+@click.version_option(VERSION, message="placer %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(*, debug: bool) -> None:
     """Find, prove and write the placement of a GGUF model on your GPUs.
@@ -53,6 +56,9 @@ for command in commands.ALL:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code; an error is one line on stderr."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # A closed terminal ends a search as Ctrl-C does: with its record closed.
+        signal.signal(number, signal.default_int_handler)
     sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
 
 
@@ -66,16 +72,23 @@ def run(argv: list[str]) -> int:
         # Whoever read us has enough; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last resort, told in one line
+        return _fail(error, debug="--debug" in argv)
     return 0
 
 
 def _fail(error: BaseException, *, debug: bool) -> int:
     """Say what is wrong in one line; the exit code."""
     text, code = "interrupted", INTERRUPTED
+    if isinstance(error, Exception):
+        text = f"a fault of placer's own, {type(error).__name__}: {error}"
+        text, code = f"{text}; run it with --debug and report what it says", FAULT
     if isinstance(error, PlacerError):
         text, code = str(error), error.exit_code
     elif isinstance(error, click.ClickException):
         text, code = _usage(error), USAGE
+    elif isinstance(error, click.Abort):
+        text, code = "interrupted", INTERRUPTED
     if debug:
         import traceback
 

@@ -12,6 +12,9 @@ import click
 if TYPE_CHECKING:
     from placer.app import Request, Where
 
+# llama-server takes fewer than 16 shares in -ts (arg.cpp:2795).
+MOST_DEVICES = 15
+MOST_MIB = 1 << 24
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -30,8 +33,11 @@ class MibList(click.ParamType[tuple[int, ...]]):
             numbers = tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is no list of MiB such as 400,300", param, ctx)
-        if min(numbers) < 1 or len(numbers) > 16:
-            self.fail("give 1 to 16 capacities above 0", param, ctx)
+        if len(numbers) > MOST_DEVICES or not all(
+            0 < number <= MOST_MIB for number in numbers
+        ):
+            text = f"give 1 to {MOST_DEVICES} capacities from 1 to {MOST_MIB}"
+            self.fail(text, param, ctx)
         return numbers
 
 
@@ -114,7 +120,7 @@ WORKLOAD = (
         type=click.IntRange(min=1),
         help="Physical batch; drives the compute buffers.",
     ),
-    click.option("-np", "--parallel", type=click.IntRange(min=-1), help="Slots."),
+    click.option("-np", "--parallel", type=click.IntRange(min=1), help="Slots."),
     click.option(
         "--kv-unified/--no-kv-unified",
         "-kvu/-no-kvu",

@@ -220,12 +220,13 @@ def _print_rated(out: Console, rated: Rated, on: Machine) -> None:
     best = rated.dry_run or rated.candidate.estimate
     out.print(Text(shlex.join(rated.args), "green"), soft_wrap=True)
     out.print(device_table(on.devices, best.devices, rated.headroom_bytes))
+    out.print(legend())
     splits = best.graph_splits
     host = f"CPU {mib_text(best.host.model_bytes)} MiB of weights"
     if splits is not None:
         host += f", graph splits {splits[0]}"
         host += "" if splits[0] == splits[1] else f" / {splits[1]}"
-    out.print(legend(), Text(f"{host}, {_source_text(rated)}", "dim"))
+    out.print(Text(f"{host}, {_source_text(rated)}", "dim"))
 
 
 def _rungs_table(trial: Trial, on: Machine) -> Table:
@@ -250,7 +251,10 @@ def _rungs_table(trial: Trial, on: Machine) -> Table:
 
 def _proof_text(trial: Trial, launches: int) -> str:
     seen = trial.observation
-    text = f"Proved with {launches} launches"
+    times = "1 launch" if launches == 1 else f"{launches} launches"
+    if not seen.prompt_tokens:
+        return f"Loaded, with {times}; its context was not filled: --proof full does."
+    text = f"Proved with {times}"
     if seen.prompt_tokens:
         text += f": {seen.prompt_tokens:,} tokens of context filled"
     if seen.prompt_tokens_per_s is not None:

@@ -147,6 +147,21 @@ def list_devices(engine: Engine) -> tuple[Device, ...]:
     return parse_devices(answer.stdout, engine.rpc)
 
 
+def _in_engine_order(devices: list[Device], endpoints: list[str]) -> list[Device]:
+    """RPC devices first: the list that the engine makes for itself, llama.cpp:274.
+
+    Raises:
+        MachineError: an endpoint did not answer.
+    """
+    remote = [device for device in devices if device.backend == "RPC"]
+    if len(remote) < len(endpoints):
+        raise MachineError(
+            f"{len(endpoints)} RPC endpoints are named, {len(remote)} answer",
+            hint="start an rpc-server at each: " + ", ".join(endpoints),
+        )
+    return remote + [device for device in devices if device.backend != "RPC"]
+
+
 def parse_devices(text: str, rpc: str | None = None) -> tuple[Device, ...]:
     """The devices of the output of ``--list-devices`` (arg.cpp:1139)."""
     endpoints = rpc.split(",") if rpc else []
@@ -164,7 +179,7 @@ def parse_devices(text: str, rpc: str | None = None) -> tuple[Device, ...]:
                 free_bytes=from_mib(int(match["free"])),
             )
         )
-    return tuple(found)
+    return tuple(_in_engine_order(found, endpoints))
 
 
 def _buffer_type(name: str, endpoints: list[str]) -> str:

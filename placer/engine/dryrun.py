@@ -54,13 +54,12 @@ def dry_run(
 
 
 def _require_all(facts: LogFacts, machine: Machine) -> None:
-    used = {row.device for row in facts.breakdown}
-    left_out = [d.name for d in machine.devices if d.name not in used]
-    kept = [d.name for d in machine.devices if d.name in used]
-    if left_out and kept:
+    listed = [d.name for d in machine.devices]
+    used = [row.device for row in facts.breakdown if row.device in listed]
+    if used and used != listed:
         raise MachineError(
-            f"llama-server leaves {', '.join(left_out)} out by itself",
-            hint=f"name the devices to use, as in --device {','.join(kept)}",
+            f"llama-server uses {', '.join(used)} of {', '.join(listed)} by itself",
+            hint=f"name the devices to use, as in --device {','.join(used)}",
         )
 
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCRUBBED_PREFIXES = ("LLAMA_ARG_", "LLAMA_LOG_")
+# LLAMA_API_KEY locks placer out; the last two change what memory is.
+SCRUBBED_PREFIXES = (
+    "LLAMA_",
+    "GGML_CUDA_ENABLE_UNIFIED_MEMORY",
+    "GGML_VK_ALLOW_SYSMEM_FALLBACK",
+)
 
 
 def engine_environment(

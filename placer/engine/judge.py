@@ -20,6 +20,7 @@ class Outcome(Enum):
     OOM_CONTEXT = "OOM_CONTEXT"
     OOM_COMPUTE = "OOM_COMPUTE"
     OOM_IN_USE = "OOM_IN_USE"
+    HOST_MEMORY = "HOST_MEMORY"
     REFUSED = "REFUSED"
     CRASHED = "CRASHED"
     STALLED = "STALLED"
@@ -105,6 +106,23 @@ def _killed(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None
     )
 
 
+def _host_memory(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
+    """The host, not a device, had nothing left: no size of a placement follows."""
+    del proof
+    facts = seen.facts
+    if seen.exit_code is None or facts.failed_phase is None or not facts.failures:
+        return None
+    last = facts.failures[-1]
+    on_host = last.device == "CPU" or last.device.endswith("_Host")
+    if not on_host or _telling_failure(facts, machine) is not None:
+        return None
+    return Verdict(
+        outcome=Outcome.HOST_MEMORY,
+        asked_bytes=_asked(facts, last.device),
+        evidence=(f"the host ran out of memory: {last.line}",),
+    )
+
+
 def _oom_at_load(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
     del proof
     facts = seen.facts
@@ -158,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     _fits,
     _crash_signal,
     _killed,
+    _host_memory,
     _oom_at_load,
     _oom_in_use,
     _port_taken,

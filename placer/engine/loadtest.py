@@ -60,6 +60,7 @@ class LoadTest:
         proof: how far to go.
         watch: memory of a process, where it can be seen.
         patience_s: seconds without any progress after which it counts as stalled.
+        free_now: asks the devices what they have free; None to go by ``machine``.
     """
 
     runner: Runner
@@ -69,6 +70,7 @@ class LoadTest:
     proof: Proof = Proof.FULL
     watch: MemoryWatch | None = None
     patience_s: float = PATIENCE_S
+    free_now: Callable[[], tuple[int, ...]] | None = None
 
     def observe(
         self,
@@ -81,9 +83,14 @@ class LoadTest:
 
         The engine is ended whatever happens, Ctrl-C included.
         """
+        free_bytes = tuple(device.free_bytes for device in self.machine.devices)
+        if self.free_now is not None:
+            free_bytes = self.free_now()
         launch_args = [*args, "--fit", "off", "-lv", "4"]
         process = self.runner.start(launch_args, log_path=log_path)
-        session = _Session(test=self, process=process, on_progress=on_progress)
+        session = _Session(
+            test=self, process=process, on_progress=on_progress, free_bytes=free_bytes
+        )
         try:
             session.run()
         finally:
@@ -113,6 +120,7 @@ class _Session:
     test: LoadTest
     process: EngineProcess
     on_progress: Callable[[LoadProgress], None]
+    free_bytes: tuple[int, ...]
     stage: Stage = Stage.STARTED
     exit_code: int | None = None
     stalled: bool = False
@@ -125,6 +133,8 @@ class _Session:
     prompt_tokens_per_s: float | None = None
     single: Completion | None = None
     load_s: float | None = None
+    read_s: float | None = None
+    resident_bytes: int = 0
     started_s: float = field(default_factory=time.monotonic)
     moved_s: float = field(default_factory=time.monotonic)
     follower: LogFollower = field(init=False)
@@ -164,13 +174,8 @@ class _Session:
         if completions is None:
             return False
         self.prompt_tokens = sum(c.prompt_tokens for c in completions)
-        decode_s = max(
-            c.decoded_tokens / c.decoded_tokens_per_s if c.decoded_tokens_per_s else 0
-            for c in completions
-        )
-        fill_s = time.monotonic() - began_s - decode_s
-        if fill_s > 0:
-            self.prompt_tokens_per_s = self.prompt_tokens / fill_s
+        if self.read_s is not None:
+            self.prompt_tokens_per_s = self.prompt_tokens / (self.read_s - began_s)
         return True
 
     def _decode(self, client: ServerClient) -> bool:
@@ -185,6 +190,7 @@ class _Session:
     def _ask(self, client: ServerClient, sizes: list[int]) -> list[Completion] | None:
         """Prompts of these sizes at the same time; None if any was not answered."""
         self.done.clear()
+        self.read_s = None
         self.total = sum(sizes)
         vocab = self.test.shape.n_vocab
         with ThreadPoolExecutor(len(sizes)) as pool:
@@ -228,6 +234,9 @@ class _Session:
     def _advance(self, slot: int, n_tokens: int) -> None:
         self.done[slot] = n_tokens
         self.moved_s = time.monotonic()
+        if sum(self.done.values()) >= self.total:
+            # The last slot has read its prompt; others decode already.
+            self.read_s = self.moved_s
 
     def _tick(self) -> bool:
         """Look around once; whether the engine is alive and moving."""
@@ -237,6 +246,8 @@ class _Session:
             self.lines += new
             self.moved_s = time.monotonic()
         self._sample()
+        if self.stage is Stage.STARTED and self._is_reading():
+            self.moved_s = time.monotonic()
         self.on_progress(
             LoadProgress(
                 stage=self.stage,
@@ -254,6 +265,20 @@ class _Session:
         time.sleep(POLL_S)
         return True
 
+    def _is_reading(self) -> bool:
+        """Whether the engine's memory has changed: it reads weights without a word."""
+        import psutil
+
+        if self.process.pid is None:
+            return False
+        try:
+            resident = psutil.Process(self.process.pid).memory_info().rss
+        except psutil.Error:
+            return False
+        changed = resident != self.resident_bytes
+        self.resident_bytes = resident
+        return changed
+
     def _sample(self) -> None:
         if self.test.watch is None or self.process.pid is None:
             return
@@ -269,7 +294,7 @@ class _Session:
             stalled=self.stalled,
             answer_error=self.answer_error,
             facts=read_log(self.lines),
-            free_bytes=tuple(d.free_bytes for d in self.test.machine.devices),
+            free_bytes=self.free_bytes,
             peak_bytes=self.peak,
             prompt_tokens=self.prompt_tokens,
             prompt_tokens_per_s=self.prompt_tokens_per_s,

@@ -41,18 +41,31 @@ class NvmlWatch:
         return cls(devices) if len(seen) == len(devices) else None
 
     def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
-        """The most that the process was seen to hold of each device, in bytes."""
-        with _nvml(self._devices) as nvml:
-            if nvml is None:
-                return self._peaks.get(pid)
-            handles = _handles(nvml, self._devices)
-            used = [
-                _used_by(nvml, handles.get(device.name), pid)
-                for device in self._devices
-            ]
+        """The most that the process was seen to hold of each device, in bytes.
+
+        None where the driver does not name the process (another namespace) or does
+        not say what it holds.
+        """
+        used = self._used_bytes(pid)
+        if used is None:
+            return self._peaks.get(pid)
         before = self._peaks.get(pid, (0,) * len(used))
         self._peaks[pid] = tuple(map(max, before, used))
         return self._peaks[pid]
+
+    def _used_bytes(self, pid: int) -> tuple[int, ...] | None:
+        with _nvml(self._devices) as nvml:
+            if nvml is None:
+                return None
+            try:
+                handles = _handles(nvml, self._devices)
+                used = [_used_by(nvml, handles[d.name], pid) for d in self._devices]
+            except (nvml.NVMLError, KeyError):
+                return None
+        if all(n_bytes is None for n_bytes in used):
+            return None
+        # A device on which the process is not listed holds nothing of it.
+        return tuple(n_bytes or 0 for n_bytes in used)
 
 
 @contextmanager
@@ -91,14 +104,15 @@ def _handles(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
     return found
 
 
-def _used_by(nvml: Any, handle: Any, pid: int) -> int:
-    if handle is None:
-        return 0
-    return sum(
-        process.usedGpuMemory or 0
+def _used_by(nvml: Any, handle: Any, pid: int) -> int | None:
+    """What the process holds of one device, None where it is not named there."""
+    figures = [
+        process.usedGpuMemory
         for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)
         if process.pid == pid
-    )
+    ]
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known else None
 
 
 def _facts(nvml: Any, handle: Any) -> NvmlFacts:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The engine's own pattern, common.h:1113.
 CPU_MOE = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 
+# Of the engine, llama.cpp line 89.
+MOST_OVERRIDES = 4096
+MOST_SHARE = 1e9
 # Matches no tensor; the engine pipelines only where there is no -ot at all.
 UNPIPELINED = Override(pattern="no-pipeline", buffer="CPU")
 
@@ -75,6 +78,11 @@ def placement_from_args(
     main_gpu = None
     if flags.get("-sm") == "none":
         main_gpu = whole_number("-mg", flags.get("-mg", "0"))
+        if not 0 <= main_gpu < len(machine.devices):
+            raise InputError(
+                f"-mg {main_gpu} is no device",
+                hint=f"there are {len(machine.devices)}, counted from 0",
+            )
         split = tuple(act if i == main_gpu else 0 for i in range(len(machine.devices)))
     else:
         split = _whole_slots(_shares(flags.get("-ts", ""), machine), act)
@@ -121,6 +129,10 @@ def _shares(text: str, machine: Machine) -> tuple[float, ...]:
         raise InputError(
             f"-ts {text!r} is no list of numbers", hint="write -ts 33,15"
         ) from None
+    if not all(0 <= share <= MOST_SHARE for share in shares):
+        raise InputError(
+            f"-ts {text!r} holds a share that is none", hint="write -ts 33,15"
+        )
     if any(shares[n_devices:]):
         raise InputError(
             f"-ts {text} names {len(shares)} devices, there are {n_devices}",
@@ -143,9 +155,15 @@ def _overrides(arguments: Sequence[Argument]) -> tuple[Override, ...]:
         elif argument.name == "-cmoe":
             found.append(Override(pattern=CPU_MOE, buffer="CPU"))
         elif argument.name == "-ncmoe":
+            n_layers = whole_number("-ncmoe", value)
+            if not 0 <= n_layers <= MOST_OVERRIDES:
+                raise InputError(
+                    f"-ncmoe {value} is no number of layers",
+                    hint=f"give 0 to {MOST_OVERRIDES}",
+                )
             found += [
                 Override(pattern=rf"blk\.{layer}{CPU_MOE}", buffer="CPU")
-                for layer in range(whole_number("-ncmoe", value))
+                for layer in range(n_layers)
             ]
     return tuple(found)
 

@@ -9,6 +9,7 @@ from placer.units import pad
 
 # arg.cpp:305, in the engine's spelling
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+INT32_MAX = 2**31 - 1
 FLASH_ATTN = ("on", "off", "auto")
 
 
@@ -47,9 +48,10 @@ class Workload:
 
     def __post_init__(self) -> None:
         for name in ("ctx", "batch", "ubatch", "parallel"):
-            if getattr(self, name) < 1:
+            if not 1 <= getattr(self, name) <= INT32_MAX:
                 raise InputError(
-                    f"{name} is {getattr(self, name)}", hint="give a number above 0"
+                    f"{name} is {getattr(self, name)}",
+                    hint=f"give a number from 1 to {INT32_MAX}",
                 )
         for name in ("type_k", "type_v"):
             if getattr(self, name) not in KV_TYPES:
@@ -68,7 +70,7 @@ class Workload:
         """Cells of one stream: llama-context.cpp:288."""
         if self.kv_unified:
             return pad(self.ctx, 256)
-        return pad(max(self.ctx // self.parallel, 1), 256)
+        return pad(pad(self.ctx, 256) // self.parallel, 256)
 
     @property
     def n_stream(self) -> int:

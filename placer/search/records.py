@@ -43,6 +43,15 @@ class StudyRecord:
         number = None if self.end is None else self.end.get("best")
         return next((t for t in self.trials if t["number"] == number), None)
 
+    @property
+    def best_so_far(self) -> dict[str, Any] | None:
+        """The same, of a search that was broken off too: the last that fitted.
+
+        A search only goes on to what is better.
+        """
+        fitting = [t for t in self.trials if t["verdict"] == "FITS"]
+        return self.best or (fitting[-1] if fitting else None)
+
 
 def read_study(folder: Path) -> StudyRecord:
     """The study in a folder.
@@ -89,7 +98,7 @@ def latest_proved(logs: Path, profile: str) -> StudyRecord:
     """
     for folder in reversed(study_folders(logs, profile)):
         study = read_study(folder)
-        if study.best is not None:
+        if study.best_so_far is not None:
             return study
     raise InputError(
         f"no search of {profile!r} under {logs} has found a placement",

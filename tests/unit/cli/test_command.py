@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from placer.cli.main import cli
-from placer.testing.fake_engine import Fault, fake_engine, running
+from placer.testing.fake_engine import Fault, fake_engine, launches, running
+from placer.testing.models import write_qwen3moe
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Desk
@@ -125,6 +126,15 @@ def test_a_pipe_gets_no_colours_and_flags_in_one_line(
         (("plan", "nope"), 2, "nope"),
         (("plan", "moe", "-ctk", "q9"), 2, "no cache type"),
         (("plan", "moe", "--emulate", "x"), 2, "no list of MiB"),
+        (("devices", "--emulate", "99999999999999"), 2, "capacities"),
+        (("plan", "moe", "--ctx", "99999999999999999999"), 2, "ctx is"),
+        (("estimate", "moe", "-ts", "nan,1"), 2, "-ts"),
+        (("estimate", "moe", "-ts", "-3,5"), 2, "-ts"),
+        (("estimate", "moe", "-ncmoe", "30000000"), 2, "-ncmoe"),
+        (("estimate", "moe", "-sm", "none", "-mg", "5"), 2, "-mg 5 is no device"),
+        (("plan", "moe", "-ub", "100000000", "-b", "100000000"), 4, "fits by formula"),
+        (("report", "--logs", "nope"), 2, "no folder of searches"),
+        (("apply", "/abs"), 2, "/abs"),
         (("devices", "--server", "/nope/llama-server"), 3, "no such program"),
         (("plan", "moe", "--conf", "/nope.conf"), 2, "/nope.conf"),
         (("apply", "moe"), 2, "placer optimize moe"),
@@ -149,10 +159,61 @@ def test_bad_input_gets_one_line_and_its_code(
 
 def test_a_flag_that_the_engine_refuses_is_bad_input(desk: Desk) -> None:
     """The engine's own line is quoted, exit code 2."""
-    answer = desk.placer("optimize", "moe", "--quiet", "--arg", "--ctx-size=1")
+    desk.conf.write_text(desk.conf.read_text().replace("--jinja", "--no-such-flag"))
+    answer = desk.placer("optimize", "moe", "--quiet")
 
     assert answer.code == 2
-    assert "invalid argument: --ctx-size=1" in answer.err
+    assert "invalid argument: --no-such-flag" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("optimize", "moe", "--arg", "--jinja"), "EXTRA_ARGS of [moe]"),
+        (("plan", "models/moe.gguf", "--arg", "-ot", "--arg", "exps=CPU"), "-ot"),
+    ],
+)
+def test_a_further_token_cannot_go_past_the_profile(
+    desk: Desk, args: tuple[str, ...], says: str
+) -> None:
+    """What is proved is what is written: --arg is for bare models, and never ours."""
+    answer = desk.placer(*args)
+
+    assert answer.code == 2
+    assert says in answer.err
+
+
+def test_the_profile_that_is_written_is_the_one_that_was_proved(desk: Desk) -> None:
+    """Every flag of the workload is in it: estimate of the result says that it fits."""
+    asked = ("-nkvo", "--no-op-offload", "--swa-full", "-ctk", "q8_0", "-fa", "on")
+    answer = desk.placer("optimize", "moe", "-ctv", "q8_0", *asked)
+    after = desk.conf.read_text()
+    again = desk.placer("estimate", "moe", "--json")
+
+    assert answer.code == 0
+    for flag in ("-nkvo", "--no-op-offload", "--swa-full", "-ctk q8_0", "-ctv q8_0"):
+        assert flag in after
+    assert json.loads(again.out)["fits"]
+
+
+def test_the_search_of_another_model_is_not_applied(desk: Desk) -> None:
+    """A model that changed since makes the record stale."""
+    desk.placer("optimize", "moe", "--dry-run", "--quiet")
+    write_qwen3moe(desk.folder / "models" / "moe.gguf", n_layer=3)
+    answer = desk.placer("apply", "moe")
+
+    assert answer.code == 2
+    assert "another model" in answer.err
+
+
+def test_a_read_only_profile_is_known_before_the_search(desk: Desk) -> None:
+    """No launch is spent on an answer that cannot be written."""
+    desk.conf.chmod(0o444)
+    answer = desk.placer("optimize", "moe")
+
+    assert answer.code == 2
+    assert "read-only" in answer.err
+    assert launches(desk.engine) == ()
 
 
 def test_nothing_fits_says_the_nearest_miss(desk: Desk) -> None:
@@ -228,4 +289,4 @@ def test_every_verb_has_help_with_an_example() -> None:
     for name in cli.commands:
         result = CliRunner().invoke(cli, [name, "--help"])
         assert result.exit_code == 0
-        assert f"placer {name}" in result.output
+        assert re.search(rf"^ +placer {name}", result.output, re.MULTILINE)
