@@ -164,3 +164,28 @@ def test_the_watch_keeps_the_most_that_a_process_held(nvml: FakeNvml) -> None:
 
     assert first == (500 * MIB, 0)
     assert watch.peak_bytes(42) == (500 * MIB, 100 * MIB)
+
+
+def test_a_process_that_nobody_names_is_not_known(nvml: FakeNvml) -> None:
+    """Another namespace, or a driver that does not count: None, never 0."""
+    watch = NvmlWatch.of((device("CUDA0", FAST), device("CUDA1", SLOW)))
+    assert watch is not None
+
+    assert watch.peak_bytes(42) is None
+
+
+def test_a_card_that_fails_in_mid_search_keeps_its_peak(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last figure stays, and nothing is raised."""
+    watch = NvmlWatch.of((device("CUDA0", FAST), device("CUDA1", SLOW)))
+    assert watch is not None
+    nvml.cards[0][2] = {42: 100}
+    first = watch.peak_bytes(42)
+
+    def lost(handle: int) -> None:
+        raise FakeError(f"GPU {handle} is lost")
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetComputeRunningProcesses", lost)
+
+    assert watch.peak_bytes(42) == first == (0, 100 * MIB)
