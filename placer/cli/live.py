@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SHADERS = (
     "Emulated devices compile shaders on their very first prompt: that launch takes "
-    "up to a minute longer, later ones do not."
+    "up to a minute or two longer, later ones do not."
 )
 STYLE = {True: "green", False: "red"}
 REFRESH_PER_S = 8
