@@ -21,10 +21,12 @@ class SlotCosts:
     Attributes:
         fixed: all but the routed experts, and the context that follows the layer.
         experts: the routed experts; 0 where there are none.
+        context: the part of ``fixed`` that is context.
     """
 
     fixed: tuple[int, ...]
     experts: tuple[int, ...]
+    context: tuple[int, ...]
 
     @property
     def n_slots(self) -> int:
@@ -54,4 +56,6 @@ def slot_costs(shape: ModelShape, workload: Workload, backend: str) -> SlotCosts
         fixed.append(context_bytes + sum(size for expert, size in sizes if not expert))
         experts.append(sum(size for expert, size in sizes if expert))
     output = sum(allocated_bytes(t, backend) for t in shape.output_tensors)
-    return SlotCosts(fixed=(*fixed, output), experts=(*experts, 0))
+    return SlotCosts(
+        fixed=(*fixed, output), experts=(*experts, 0), context=(*context, 0)
+    )

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from placer.model.shape import is_expert
@@ -86,6 +87,14 @@ class Family:
             loads.append(load)
             start += count
         return tuple(loads)
+
+    def contexts(self, spread: Spread) -> tuple[int, ...]:
+        """The part of each load that is context."""
+        ends = accumulate(spread.slots, initial=self.shape.n_slots - sum(spread.slots))
+        return tuple(
+            sum(costs.context[start:end])
+            for costs, (start, end) in zip(self.costs, pairwise(ends), strict=True)
+        )
 
     def placement(self, spread: Spread) -> Placement:
         """The spread as a placement."""

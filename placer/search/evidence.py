@@ -195,12 +195,13 @@ class Evidence:
             b if d.refused_bytes is None else most
             for d, b, most in zip(self.devices, believed, allowed, strict=True)
         ]
-        for index in reversed(range(len(within))):
-            capacities = [*within]
-            capacities[index] = allowed[index]
-            least = self._least_for(index, capacities, best)
-            if least is not None:
-                return least
+        for others in (within, believed):
+            for index in reversed(range(len(others))):
+                capacities = [*others]
+                capacities[index] = allowed[index]
+                least = self._least_for(index, capacities, best)
+                if least is not None:
+                    return least
         return self._family.best(allowed)
 
     def _least_for(
@@ -225,15 +226,19 @@ class Evidence:
         return spread_of(_first(capacities[index], tells))
 
     def _should_refuse(self, spread: Spread) -> int | None:
-        """The device that should run out first: weights and context come first."""
-        over = [
-            (load <= d.believed_bytes + d.compute_bytes, index)
-            for index, (d, load) in enumerate(
-                zip(self.devices, self._family.loads(spread), strict=True)
-            )
-            if load > d.believed_bytes
-        ]
-        return min(over)[1] if over else None
+        """The device that should run out first.
+
+        All are asked for weights, then all for context, then for compute buffers.
+        """
+        loads, contexts = self._family.loads(spread), self._family.contexts(spread)
+        over = []
+        for index, device in enumerate(self.devices):
+            excess = loads[index] - device.believed_bytes
+            in_load = excess > device.compute_bytes
+            in_weights = excess > device.compute_bytes + contexts[index]
+            if excess > 0:
+                over.append((not in_weights, not in_load, index))
+        return min(over)[-1] if over else None
 
     def _improves(self, capacities: Sequence[int], best: Spread | None) -> bool:
         spread = self._family.best(capacities)
