@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SERVER_VARIABLE = "PLACER_LLAMA_SERVER"
+# "Metal" of older builds has no number; other names without one, BLAS, hold nothing.
 DEVICE_LINE = re.compile(
-    r"^\s+(?P<name>[A-Za-z]+\d+): (?P<description>.*) "
-    r"\((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)\s*$"
+    r"^\s+(?P<name>[A-Za-z]+\d+|Metal): (?P<description>.*) "
+    r"\((?P<total>\d{1,12}) MiB, (?P<free>\d{1,12}) MiB free\)\s*$"
 )
 VERSION_LINE = re.compile(r"version: .*", re.MULTILINE)
 # "version: 10434 (7e4c0a9)", or a packager's "version: 0.1 (build 1, commit 7e4c0a9)"
