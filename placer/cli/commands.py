@@ -73,7 +73,7 @@ def inspect_command(*, model: Path, as_json: bool, quiet: bool) -> None:
 @options(ENGINE, OUTPUT)
 @with_where
 def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
-    """Show the devices that llama-server sees, and what they have free.
+    """Show llama-server's devices and what they have free.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def estimate_command(
     quiet: bool,
     **placement: str | bool | None,
 ) -> None:
-    """Show what a placement would hold: by formula, and by the engine's dry run.
+    """Show what a placement would hold, before anything loads.
 
     The placement is that of the flags, else that of the profile.
 
@@ -123,7 +123,7 @@ def estimate_command(
 def plan_command(
     *, name: str, where: Where, request: Request, as_json: bool, quiet: bool
 ) -> None:
-    """Show the placements worth trying, best first. Nothing is loaded.
+    """Show the placements worth trying, best first.
 
     \b
     Examples:
@@ -168,7 +168,7 @@ def optimize_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Find the largest placement that does not run out of memory, and write it.
+    """Find the largest placement that fits, prove it, write it.
 
     Every launch is the real llama-server, its context filled by a real prompt. Each
     is on disk before the next. A bare MODEL.gguf is searched, and nothing is written.
@@ -205,7 +205,7 @@ def optimize_command(
 def apply_command(
     *, name: str, where: Where, dry_run: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Write the placement that the last search found to its profile.
+    """Write what the last search found to its profile.
 
     \b
     Example:
@@ -224,7 +224,7 @@ def apply_command(
 @options(OUTPUT)
 @with_where
 def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> None:
-    """Take back placer's last write to models.conf, byte for byte.
+    """Take back placer's last write to models.conf.
 
     \b
     Example:
@@ -249,7 +249,7 @@ def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> No
 @options(OUTPUT)
 @with_where
 def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> None:
-    """Write docs/oom-results.md and docs/models/ from the recorded searches.
+    """Write docs/ from the recorded searches.
 
     \b
     Example:
@@ -264,7 +264,7 @@ def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> N
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(*, shell: str) -> None:
-    """Print what makes SHELL complete placer's verbs, options and profiles.
+    """Print the completion of a shell: verbs, options, profiles.
 
     \b
     Example:
