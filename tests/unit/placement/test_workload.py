@@ -1,57 +1,73 @@
+"""What is asked of a server, and its flags."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from placer.errors import InputError
-from placer.placement import Workload
+from placer.placement import KV_TYPES, Workload
 
 
 @pytest.mark.parametrize(
-    ("ctx", "parallel", "unified", "cells", "streams"),
+    ("workload", "n_ctx_seq", "n_stream"),
     [
-        (4096, 4, True, 4096, 1),
-        (4096, 4, False, 1024, 4),
-        (1025, 4, False, 512, 4),
-        (1000, 1, False, 1024, 1),
-        (100, 4, True, 256, 1),
-        (3000, 3, False, 1024, 3),
+        (Workload(ctx=131072), 131072, 1),
+        (Workload(ctx=1000), 1024, 1),
+        (Workload(ctx=131072, parallel=4, kv_unified=False), 32768, 4),
+        (Workload(ctx=1000, parallel=3, kv_unified=False), 512, 3),
+        (Workload(ctx=1, parallel=4, kv_unified=False), 256, 4),
     ],
 )
-def test_cells_are_padded_as_the_engine_pads_them(
-    ctx: int, parallel: int, *, unified: bool, cells: int, streams: int
+def test_cells_are_padded_to_256(
+    workload: Workload, n_ctx_seq: int, n_stream: int
 ) -> None:
-    """The context to 256 first, then each stream's share: llama-context.cpp:288."""
-    workload = Workload(ctx=ctx, parallel=parallel, kv_unified=unified)
+    """One stream for all slots where the cache is unified, else one each."""
+    assert workload.n_ctx_seq == n_ctx_seq
+    assert workload.n_stream == n_stream
 
-    assert (workload.n_ctx_seq, workload.n_stream) == (cells, streams)
+
+def test_a_physical_batch_is_no_larger_than_the_logical() -> None:
+    """-ub above -b is cut."""
+    assert Workload(ctx=256, batch=512, ubatch=2048).n_ubatch == 512
+    assert Workload(ctx=256, batch=2048, ubatch=512).n_ubatch == 512
+
+
+def test_every_flag_is_explicit() -> None:
+    """So that the engine's defaults, which change, decide nothing."""
+    assert Workload(ctx=4096, type_k="q8_0", type_v="q8_0").args() == [
+        *("-c", "4096", "-b", "2048", "-ub", "512", "-np", "4", "-kvu"),
+        *("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "auto"),
+    ]
+    unusual = Workload(
+        ctx=4096, kv_unified=False, swa_full=True, kv_offload=False, op_offload=False
+    ).args()
+    for flag in ("-no-kvu", "--swa-full", "-nkvo", "--no-op-offload"):
+        assert flag in unusual
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {"ctx": 0},
-        {"ctx": 2**31},
-        {"ctx": 512, "batch": -1},
-        {"ctx": 512, "type_k": "q9"},
-        {"ctx": 512, "flash_attn": "maybe"},
+        {"ctx": -1},
+        {"ctx": 1 << 31},
+        {"batch": 0},
+        {"ubatch": 0},
+        {"parallel": 0},
+        {"type_k": "q9_0"},
+        {"type_v": "F16"},
+        {"flash_attn": "yes"},
     ],
 )
-def test_what_the_engine_would_refuse_is_an_input_error(
-    values: dict[str, int | str],
-) -> None:
-    """Each with a hint of what to give instead."""
-    with pytest.raises(InputError) as caught:
-        Workload(**values)  # type: ignore[arg-type]
-
-    assert caught.value.hint is not None
+def test_what_the_engine_would_refuse_is_refused(values: dict[str, Any]) -> None:
+    """Before anything is launched."""
+    with pytest.raises(InputError):
+        Workload(**{"ctx": 4096, **values})
 
 
-def test_the_flags_say_everything() -> None:
-    """What is not the engine's default has its flag, and the rest is explicit."""
-    workload = Workload(
-        ctx=512, parallel=2, kv_unified=False, kv_offload=False, op_offload=False
-    )
-    args = workload.args()
-
-    assert args[:8] == ["-c", "512", "-b", "2048", "-ub", "512", "-np", "2"]
-    assert {"-no-kvu", "-nkvo", "--no-op-offload"} <= set(args)
+def test_every_cache_type_of_the_engine_is_known() -> None:
+    """arg.cpp:305."""
+    for name in KV_TYPES:
+        assert Workload(ctx=256, type_k=name, type_v=name).type_k == name
