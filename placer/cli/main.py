@@ -68,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code; an error is one line on stderr."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         # A closed terminal ends a search as Ctrl-C does: with its record closed.
-        signal.signal(number, signal.default_int_handler)
+        # What is ignored stays so: nohup means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
 
 

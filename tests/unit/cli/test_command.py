@@ -237,7 +237,14 @@ def test_an_engine_for_another_processor_is_named(desk: Desk) -> None:
     assert "SIGILL" in answer.err
 
 
-def test_ctrl_c_leaves_nothing_behind(desk: Desk) -> None:
+def heed_signals() -> None:
+    """In a child: a suite that runs in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_behind(desk: Desk, number: signal.Signals) -> None:
     """Exit code 130, one line, no engine, an end record, models.conf as it was."""
     before = desk.conf.read_bytes()
     slow = fake_engine(
@@ -251,12 +258,13 @@ def test_ctrl_c_leaves_nothing_behind(desk: Desk) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=heed_signals,  # noqa: PLW1509 - it only sets signals
     )
     until_s = time.monotonic() + 30
     while not running(slow) and time.monotonic() < until_s:
         time.sleep(0.05)
     time.sleep(1.0)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, err = child.communicate(timeout=30)
     journal = next((desk.folder / "search_logs").glob("*/*/trials.jsonl"))
     last = json.loads(journal.read_text().splitlines()[-1])
