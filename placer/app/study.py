@@ -106,9 +106,9 @@ def _interrupted(target: Target, search: Search) -> InterruptedSearchError:
     hint = "nothing was written"
     if search.best is not None and target.profile is not None:
         hint += f"; placer apply {target.name} writes the best so far"
-    return InterruptedSearchError(
-        f"interrupted after {len(search.trials)} launches", hint=hint
-    )
+    count = len(search.trials)
+    times = "1 launch" if count == 1 else f"{count} launches"
+    return InterruptedSearchError(f"interrupted after {times}", hint=hint)
 
 
 def _end(search: Search, stopped: str | None) -> None:
