@@ -82,7 +82,7 @@ def test_ctrl_c_in_mid_search_is_on_record(make_desk: MakeDesk) -> None:
         if isinstance(event, Progress) and event.probe.number == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(InterruptedSearchError, match="after 1 launches") as error:
+    with pytest.raises(InterruptedSearchError, match="after 1 launch; ") as error:
         desk.optimize(interrupt)
     assert error.value.exit_code == 130
     study = desk.study
