@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from placer.memory.breakdown import MemoryBreakdown, MemoryEstimate
-from placer.memory.compute import compute_bytes_by_device
+from placer.memory.compute import compute_of
 from placer.memory.context import context_bytes_by_layer
 from placer.memory.weights import weight_bytes_by_buffer
 
@@ -21,21 +21,26 @@ def estimate_memory(
     """What each device and the host would hold, by formula; microseconds, no engine."""
     weights = weight_bytes_by_buffer(shape, placement, machine)
     context = _context_by_device(shape, workload, placement, machine)
-    compute = compute_bytes_by_device(shape, workload, placement, machine)
+    compute = compute_of(shape, workload, placement, machine)
     devices = tuple(
         MemoryBreakdown(
             model_bytes=weights[device.buffer_type],
             context_bytes=None if context is None else context[index],
-            compute_bytes=compute[index],
+            compute_bytes=None if compute is None else compute.device_bytes[index],
         )
         for index, device in enumerate(machine.devices)
     )
     host = MemoryBreakdown(
         model_bytes=weights["CPU"],
         context_bytes=None if context is None else context[-1],
-        compute_bytes=None,
+        compute_bytes=None if compute is None else compute.host_bytes,
     )
-    return MemoryEstimate(devices=devices, host=host, source="formula")
+    return MemoryEstimate(
+        devices=devices,
+        host=host,
+        source="formula",
+        graph_splits=None if compute is None else compute.graph_splits,
+    )
 
 
 def _context_by_device(

@@ -1,0 +1,90 @@
+"""Which operations a device takes; what it does not take runs on the CPU.
+
+Only what graphs of language models hold is listed, by the rules of
+ggml_backend_vk_device_supports_op (ggml-vulkan.cpp:15324) and
+ggml_backend_cuda_device_supports_op (ggml-cuda.cu:5304) of llama.cpp build 11434. The
+CPU takes everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from placer.graph.tensor import GraphTensor
+
+# Mamba-2 states that there are kernels for, elements.
+SCAN_STATES_VULKAN = (128, 256)
+# Heads of a gated delta net that there are kernels for, elements.
+DELTA_HEADS = (16, 32, 64, 128)
+
+
+def supports(backend: str, op: GraphTensor) -> bool:
+    """Whether a device of this kind takes the operation."""
+    check = CHECKS.get(op.op)
+    return check is None or check(backend, op)
+
+
+def _mul_mat(_backend: str, op: GraphTensor) -> bool:
+    return op.src[0].ne[3] == op.src[1].ne[3] or op.op == "MUL_MAT_ID"
+
+
+def _flash_attn(backend: str, op: GraphTensor) -> bool:
+    head_k, head_v = op.src[1].ne[0], op.src[2].ne[0]
+    if backend == "Vulkan":
+        return head_k % 8 == 0 and head_v % 8 == 0
+    return head_k in CUDA_HEADS and head_v in (head_k, CUDA_HEADS[head_k])
+
+
+# Heads of keys that CUDA's attention has kernels for, with the other heads of values
+# that go with them: ggml_cuda_get_best_fattn_kernel, fattn.cu:509.
+CUDA_HEADS = {
+    **{n: n for n in (40, 64, 72, 80, 96, 112, 128, 256, 512)},
+    192: 128,
+    320: 256,
+    576: 512,
+}
+
+
+def _ssm_scan(backend: str, op: GraphTensor) -> bool:
+    state, dt_is_narrow = op.src[0], op.src[3].nb[1] == 4
+    if backend != "Vulkan":
+        return True
+    return (
+        dt_is_narrow and state.ne[0] in SCAN_STATES_VULKAN and state.ne[1] % 16 == 0
+    )
+
+
+def _scale(_backend: str, op: GraphTensor) -> bool:
+    return op.src[0].is_contiguous and op.src[0].type_name == "F32"
+
+
+def _gated_delta_net(_backend: str, op: GraphTensor) -> bool:
+    return op.src[2].ne[0] in DELTA_HEADS
+
+
+def _contiguous(_backend: str, op: GraphTensor) -> bool:
+    return op.src[0].is_contiguous
+
+
+def _gated_linear_attn(_backend: str, op: GraphTensor) -> bool:
+    return op.src[0].ne[0] == 64
+
+
+def _lightning_indexer(_backend: str, op: GraphTensor) -> bool:
+    return op.src[0].ne[0] == 128
+
+
+CHECKS: dict[str, Callable[[str, GraphTensor], bool]] = {
+    "MUL_MAT": _mul_mat,
+    "FLASH_ATTN_EXT": _flash_attn,
+    "SSM_SCAN": _ssm_scan,
+    "SCALE": _scale,
+    "GATED_DELTA_NET": _gated_delta_net,
+    "GATED_LINEAR_ATTN": _gated_linear_attn,
+    "LIGHTNING_INDEXER": _lightning_indexer,
+    "ARGSORT": _contiguous,
+    "SOFT_MAX": _contiguous,
+}
