@@ -211,8 +211,20 @@ def _with_copies(schedule: Schedule) -> list[GraphTensor]:
             )
             kept.backend = source.backend
             nodes += [kept, schedule.copies[(id(source), split.backend)][0]]
-        nodes += schedule.graph.nodes[split.start : split.end]
+        for node in schedule.graph.nodes[split.start : split.end]:
+            nodes.append(node)
+            kept = schedule.kept.get(id(node))
+            if kept:
+                nodes.append(_holder(kept, split.backend))
     return nodes
+
+
+def _holder(kept: list[GraphTensor], backend: int) -> GraphTensor:
+    """A node that does nothing but read: ggml-backend.cpp:1686."""
+    first = kept[0]
+    made = GraphTensor("NONE", first.type_name, first.ne, kept, view_src=first)
+    made.backend = backend
+    return made
 
 
 def _leaves(schedule: Schedule) -> list[GraphTensor]:

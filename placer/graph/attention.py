@@ -314,7 +314,7 @@ def _in_steps(
         x = ops.mul_mat(v_mla, x)
     x = ops.permute(x, 0, 2, 1, 3)
     x = ops.cont(x, x.ne[0] * x.ne[1], x.ne[2] * x.ne[3])
-    if not build.workload.kv_offload:
+    if not build.workload.kv_offload and build.is_held:
         x.forced = build.layout.cpu
     return x
 

@@ -34,6 +34,7 @@ class BackendRules:
         offloads: whether it takes operations on host weights of a big batch.
         pads_rows: whether rows of quantised tensors are padded.
         copies_kv: whether attention needs an f16 copy of a quantised cache.
+        reorders: whether it changes the order of nodes.
     """
 
     name: str
@@ -43,6 +44,7 @@ class BackendRules:
     offloads: bool = True
     pads_rows: bool = False
     copies_kv: bool = False
+    reorders: bool = False
 
     def allocated_bytes(self, tensor: GraphTensor) -> int:
         """What the backend sets aside for the tensor, before alignment."""
@@ -83,7 +85,9 @@ RULES = {
         BackendRules(name="CUDA", alignment=128, pads_rows=True, copies_kv=True),
         BackendRules(name="ROCm", alignment=128, pads_rows=True, copies_kv=True),
         BackendRules(name="MUSA", alignment=128, pads_rows=True, copies_kv=True),
-        BackendRules(name="Vulkan", alignment=64, max_chunk_bytes=VULKAN_CHUNK),
+        BackendRules(
+            name="Vulkan", alignment=64, max_chunk_bytes=VULKAN_CHUNK, reorders=True
+        ),
         BackendRules(name="SYCL", alignment=128, is_pipelined=False, pads_rows=True),
         BackendRules(name="Metal", alignment=32, is_pipelined=True),
         BackendRules(name="MTL", alignment=32, is_pipelined=True),

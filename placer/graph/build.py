@@ -60,11 +60,22 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a graph is built for: tokens, sequences, and rows of logits."""
+    """What a graph is built for.
+
+    Attributes:
+        n_tokens: tokens of all sequences.
+        n_seqs: sequences.
+        n_outputs: rows of logits.
+        is_held: whether nodes that the engine wants on a certain backend are there.
+            When it measures a full batch without allocating it forgets them
+            (ggml_backend_sched_reserve_size resets), so a dry run counts more copies
+            between devices than the launch has.
+    """
 
     n_tokens: int
     n_seqs: int
     n_outputs: int
+    is_held: bool = True
 
 
 class Build:
@@ -86,6 +97,7 @@ class Build:
         self.n_tokens = batch.n_tokens
         self.n_seqs = batch.n_seqs
         self.n_outputs = batch.n_outputs
+        self.is_held = batch.is_held
         self.graph = Graph()
         self.n_embd = shape.n_embd
         self.n_layer = shape.n_layer_all - shape.n_layer_nextn
@@ -202,7 +214,8 @@ class Build:
 
     def hold(self, x: GraphTensor, il: int) -> None:
         """Keep the node on its layer's device: graph_get_cb, llama-context.cpp:2638."""
-        if il < 0 or not (self.n_tokens < FORCED_BELOW or self.layout.is_full):
+        is_asked = self.n_tokens < FORCED_BELOW or self.layout.is_full
+        if il < 0 or not is_asked or not self.is_held:
             return
         backend = self.layout.layers[il]
         if backend == self.layout.cpu or supports(self.layout.backends[backend], x):

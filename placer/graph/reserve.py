@@ -90,4 +90,6 @@ def prefill_batch(workload: Workload) -> Batch:
     n_tokens = min(workload.ctx, workload.n_ubatch)
     n_outputs = min(n_tokens, slots)
     n_tokens = -(-n_tokens // slots) * slots
-    return Batch(n_tokens=n_tokens, n_seqs=slots, n_outputs=n_outputs)
+    return Batch(
+        n_tokens=n_tokens, n_seqs=slots, n_outputs=n_outputs, is_held=False
+    )

@@ -7,10 +7,12 @@ last. Each can read the memory of none but itself.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from placer.graph.backends import OFFLOAD_MIN_BATCH, batch_size
+from placer.graph.reorder import Reorder
 from placer.graph.support import supports
 from placer.graph.tensor import VIEW_OPS, GraphTensor
 
@@ -43,12 +45,14 @@ class Schedule:
         splits: in the order in which they run.
         copies: of each split input and backend, one for each batch in flight.
         graph_inputs: what the host fills in; only listed where batches overlap.
+        kept: tensors to be kept until a node has run, by the node's id.
     """
 
     graph: Graph
     splits: list[Split]
     copies: dict[tuple[int, int], list[GraphTensor]]
-    graph_inputs: list[GraphTensor]
+    graph_inputs: list[GraphTensor] = field(default_factory=list)
+    kept: dict[int, list[GraphTensor]] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -77,11 +81,23 @@ class Scheduler:
         self._expand(reversed(graph.nodes), gpu_only=False)
         self._assign_rest(graph.nodes)
         self._assign_sources(graph.nodes)
-        schedule = Schedule(graph=graph, splits=[], copies={}, graph_inputs=[])
+        uses = _uses(graph.nodes)
+        schedule = Schedule(graph=graph, splits=[], copies={})
         self._cut(schedule)
         if self._n_copies > 1:
             self._copy_graph_inputs(schedule)
+        self._optimize(schedule, uses)
         return schedule
+
+    def _optimize(self, schedule: Schedule, uses: dict[int, int]) -> None:
+        """What the backends make of their splits: ggml_backend_graph_optimize."""
+        for split in schedule.splits:
+            is_device = split.backend != self._cpu
+            if is_device and self._devices[split.backend].reorders:
+                nodes = schedule.graph.nodes[split.start : split.end]
+                found = Reorder(nodes, uses).run()
+                schedule.graph.nodes[split.start : split.end] = found.nodes
+                schedule.kept.update(found.kept)
 
     def _supports(self, backend: int, op: GraphTensor) -> bool:
         return backend == self._cpu or supports(self._devices[backend].name, op)
@@ -210,6 +226,15 @@ class Scheduler:
                     copy.is_input = copy.is_output = True
                 schedule.copies[key] = copies
             schedule.graph_inputs.append(leaf)
+
+
+def _uses(nodes: Iterable[GraphTensor]) -> dict[int, int]:
+    """How often each tensor is read, before any of them is read by way of a copy."""
+    counts: dict[int, int] = defaultdict(int)
+    for node in nodes:
+        for src in node.src:
+            counts[id(src)] += 1
+    return counts
 
 
 def _is_at(src: GraphTensor, backend: int) -> bool:
