@@ -56,7 +56,7 @@ def attention_input(
     work, n_tokens = build.workload, build.n_tokens
     n_stream = n_streams(build)
     n_v = n_tokens
-    if not build.layout.flash_attn:
+    if build.layout.v_transposed:
         n_v *= build.n_embd_v_gqa_max
     k_idxs = build.input("I64", n_tokens, name="attn_inp_k_idxs")
     v_idxs = build.input("I64", n_v, name="attn_inp_v_idxs") if values else None
@@ -147,7 +147,7 @@ def attend(
         expand(stored_v(build, cache_v, v, inp))
     seen_k = k_view(build, cache_k, layer.head_dim_k, layer.n_head_kv, inp.n_kv)
     seen_v = v_view(build, cache_v, layer.head_dim_v, layer.n_head_kv, inp.n_kv)
-    x = mha(build, q, seen_k, seen_v, inp.mask, sinks=sinks, bias=bias)
+    x = mha(build, q, seen_k, seen_v, inp.mask, il=il, sinks=sinks, bias=bias)
     if inp.v_rot is not None:
         x = hadamard(x, inp.v_rot)
     return build.linear(il, name, x) if name else x
@@ -177,7 +177,7 @@ def caches(build: Build, il: int, n_kv: int) -> tuple[GraphTensor, GraphTensor]:
     work, layer = build.workload, build.shape.layers[il]
     n_k = layer.head_dim_k * layer.n_head_kv
     n_v = layer.head_dim_v * layer.n_head_kv
-    if not build.layout.flash_attn:
+    if build.layout.v_transposed:
         n_v = build.n_embd_v_gqa_max
     k = build.stored(il, work.type_k.upper(), n_k, n_kv, work.n_stream, name="cache_k")
     v = build.stored(il, work.type_v.upper(), n_v, n_kv, work.n_stream, name="cache_v")
@@ -202,7 +202,7 @@ def stored_v(
     if inp.v_idxs is None:
         raise ValueError(inp)
     n, n_tokens = v.ne[0] * v.ne[1], v.ne[2]
-    if build.layout.flash_attn:
+    if not build.layout.v_transposed:
         rows = ops.view(v, (n, n_tokens), (v.nb[2],))
         if cache.ne[2] > 1:
             cache = ops.reshape(cache, n, cache.ne[1] * cache.ne[2])
@@ -232,7 +232,7 @@ def v_view(
 ) -> GraphTensor:
     """get_v, llama-kv-cache.cpp:1316: transposed where attention is not fused."""
     kind, ns = cache.type_name, n_streams(build)
-    if build.layout.flash_attn:
+    if not build.layout.v_transposed:
         return k_view(build, cache, head, n_head, n_kv)
     size = cache.ne[1]
     nb = (
@@ -250,6 +250,7 @@ def mha(
     v: GraphTensor,
     mask: Maybe,
     *,
+    il: int,
     sinks: Maybe = None,
     v_mla: Maybe = None,
     bias: Maybe = None,
@@ -261,7 +262,9 @@ def mha(
     q = ops.view(q, (q.ne[0], q.ne[1], per, ns), (q.nb[1], q.nb[2], q.nb[2] * per))
     q, k, v = (ops.permute(x, 0, 2, 1, 3) for x in (q, k, v))
     if build.layout.flash_attn and bias is None:
-        x = _fused(q, k, v, mask, sinks=sinks, v_mla=v_mla, is_transposed=is_transposed)
+        x = _fused(q, ops.transpose(v) if is_transposed else v, k, mask, sinks)
+        build.add_fused("flash_attn", x, il)
+        x = _merged(x, v_mla)
     else:
         x = _in_steps(
             build,
@@ -274,20 +277,15 @@ def mha(
 
 
 def _fused(
-    q: GraphTensor,
-    k: GraphTensor,
-    v: GraphTensor,
-    mask: Maybe,
-    *,
-    sinks: Maybe,
-    v_mla: Maybe,
-    is_transposed: bool,
+    q: GraphTensor, v: GraphTensor, k: GraphTensor, mask: Maybe, sinks: Maybe
 ) -> GraphTensor:
-    if is_transposed:
-        v = ops.transpose(v)
     k = ops.cast(k, "F16") if k.type_name == "F32" else k
     v = ops.cast(v, "F16") if v.type_name == "F32" else v
-    x = ops.flash_attn_ext(q, k, v, mask, sinks)
+    return ops.flash_attn_ext(q, k, v, mask, sinks)
+
+
+def _merged(x: GraphTensor, v_mla: Maybe) -> GraphTensor:
+    """Heads side by side; latent values made into values first."""
     if v_mla is not None:
         x = ops.mul_mat(v_mla, ops.permute(x, 0, 2, 1, 3))
         x = ops.cont(ops.permute(x, 0, 2, 1, 3))

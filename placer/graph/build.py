@@ -41,7 +41,9 @@ class Layout:
         caches: the backend of each layer's cache.
         cells: cells of one stream of each layer's cache.
         is_full: whether every layer and the output are on devices.
-        flash_attn: whether attention is one fused operation.
+        v_transposed: whether the cache of values is, for attention in steps.
+        fused: operations that the engine may do in one node: ``"flash_attn"``,
+            ``"delta_step"`` for one token a sequence, ``"delta_chunk"`` for more.
     """
 
     backends: tuple[str, ...]
@@ -50,12 +52,18 @@ class Layout:
     caches: tuple[int, ...]
     cells: tuple[int, ...]
     is_full: bool
-    flash_attn: bool
+    v_transposed: bool = False
+    fused: frozenset[str] = frozenset()
 
     @property
     def cpu(self) -> int:
         """The number of the CPU."""
         return len(self.backends)
+
+    @property
+    def flash_attn(self) -> bool:
+        """Whether attention is one fused operation."""
+        return "flash_attn" in self.fused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,16 @@ class Build:
         ):
             self._files.update((t.name, t) for t in tensors)
         self._weights: dict[str, GraphTensor] = {}
+        self.fused_nodes: list[tuple[str, GraphTensor, int]] = []
+
+    def add_fused(self, name: str, node: GraphTensor, il: int) -> None:
+        """Note a fused node: it has to run where its layer is, or is not fused."""
+        self.fused_nodes.append((name, node, il))
+
+    @property
+    def n_rs_seq(self) -> int:
+        """Recurrent states kept for drafts that may be taken back."""
+        return 0
 
     @property
     def hparams(self) -> Hparams:
@@ -221,7 +239,9 @@ class Build:
         if backend == self.layout.cpu or supports(self.layout.backends[backend], x):
             x.forced = backend
 
-    def mm(self, weight: GraphTensor, x: GraphTensor, scale: Maybe = None) -> GraphTensor:
+    def mm(
+        self, weight: GraphTensor, x: GraphTensor, scale: Maybe = None
+    ) -> GraphTensor:
         """build_lora_mm, llama-graph.cpp:1549."""
         y = ops.mul_mat(weight, x)
         return y if scale is None else ops.mul(y, scale)

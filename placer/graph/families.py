@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from placer.graph import delta_net
 from placer.graph.build import UnknownGraphError
 from placer.graph.standard import Recipe, standard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from placer.graph.build import Build
     from placer.graph.graph import Graph
 
-RECIPES = {
-    "llama": Recipe(),
-    "qwen3": Recipe(qk_norm="heads"),
-    "qwen3moe": Recipe(qk_norm="heads"),
+GRAPHS: dict[str, Callable[[Build], Graph]] = {
+    "llama": partial(standard, recipe=Recipe()),
+    "qwen3": partial(standard, recipe=Recipe(qk_norm="heads")),
+    "qwen3moe": partial(standard, recipe=Recipe(qk_norm="heads")),
+    **delta_net.GRAPHS,
 }
 
 
@@ -24,7 +29,7 @@ def graph_of(build: Build) -> Graph:
     Raises:
         UnknownGraphError: placer has none for its architecture.
     """
-    recipe = RECIPES.get(build.arch)
-    if recipe is None:
+    make = GRAPHS.get(build.arch)
+    if make is None:
         raise UnknownGraphError(f"placer has no graph for architecture {build.arch!r}")
-    return standard(build, recipe)
+    return make(build)

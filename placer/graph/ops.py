@@ -169,7 +169,9 @@ def cast(a: GraphTensor, type_name: str) -> GraphTensor:
 
 def cpy(a: GraphTensor, to: GraphTensor) -> GraphTensor:
     """``to`` itself, with ``a`` written to it."""
-    return GraphTensor("CPY", to.type_name, to.ne, [a, to], nb=to.nb, view_src=_root(to))
+    return GraphTensor(
+        "CPY", to.type_name, to.ne, [a, to], nb=to.nb, view_src=_root(to)
+    )
 
 
 def dup(a: GraphTensor) -> GraphTensor:
@@ -244,6 +246,37 @@ def ssm_scan(
     n_seqs = ids.ne[0] if ids is not None else state.ne[3]
     n = x.n_elements + state.ne[0] * state.ne[1] * state.ne[2] * n_seqs
     return GraphTensor("SSM_SCAN", "F32", (n, 1, 1, 1), [state, x, dt, a, b, c, ids])
+
+
+def gated_delta_net(
+    q: GraphTensor,
+    k: GraphTensor,
+    v: GraphTensor,
+    g: GraphTensor,
+    beta: GraphTensor,
+    state: GraphTensor,
+    n_kept: int = 1,
+) -> GraphTensor:
+    """Outputs, then ``n_kept`` states a sequence behind them."""
+    head, n_head, n_tokens, n_seqs = v.ne
+    rows = n_tokens * n_seqs + n_kept * head * n_seqs
+    src = [q, k, v, g, beta, state]
+    return GraphTensor("GATED_DELTA_NET", "F32", (head * n_head, rows, 1, 1), src)
+
+
+def solve_tri(a: GraphTensor, b: GraphTensor) -> GraphTensor:
+    """Shaped like ``b``."""
+    return GraphTensor("SOLVE_TRI", "F32", b.ne, [a, b])
+
+
+def diag(a: GraphTensor) -> GraphTensor:
+    """A row as the diagonal of a square."""
+    return GraphTensor("DIAG", a.type_name, (a.ne[0], a.ne[0], a.ne[2], a.ne[3]), [a])
+
+
+def set_inplace(a: GraphTensor, b: GraphTensor) -> GraphTensor:
+    """``a`` itself, with ``b`` written to a part of it."""
+    return GraphTensor("SET", a.type_name, a.ne, [a, b], nb=a.nb, view_src=_root(a))
 
 
 def _root(a: GraphTensor) -> GraphTensor:

@@ -7,7 +7,7 @@ slot is built and cut for its splits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from placer.graph.allocate import Allocator
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # GGML_SCHED_MAX_COPIES, ggml-backend.cpp:911
 PIPELINE_COPIES = 4
+# Tokens a sequence of the graph that shows whether a chunked delta net can be fused:
+# llm_fused_op_gdn_ch_probe, llama-context.cpp:57
+CHUNK_PROBE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +65,12 @@ def reserve(
         op_offload=workload.op_offload,
         n_copies=PIPELINE_COPIES if pipelined else 1,
     )
+    builder = _Builder(shape, workload, scheduler)
+    decode, layout = builder.resolved(layout)
+    _, prefill = builder.scheduled(layout, prefill_batch(workload))
+    scheduler.optimize(prefill)
     first = layout.backends[0] if layout.backends else None
-
-    def scheduled(batch: Batch) -> Schedule:
-        return scheduler.split(graph_of(Build(shape, workload, layout, batch)))
-
-    prefill = scheduled(prefill_batch(workload))
-    n_bytes = _allocated(prefill, [*rules, host_rules(first)])
-    slots = workload.parallel
-    decode = scheduled(Batch(n_tokens=slots, n_seqs=slots, n_outputs=slots))
+    n_bytes = Allocator([*rules, host_rules(first)]).run(prefill)
     return Reserve(
         device_bytes=n_bytes[:-1],
         host_bytes=n_bytes[-1],
@@ -78,10 +78,51 @@ def reserve(
     )
 
 
-def _allocated(
-    schedule: Schedule, rules: list[BackendRules]
-) -> tuple[int, ...]:
-    return Allocator(rules).run(schedule)
+class _Builder:
+    """Graphs of one model and workload, for several batches."""
+
+    def __init__(
+        self, shape: ModelShape, workload: Workload, scheduler: Scheduler
+    ) -> None:
+        self._shape = shape
+        self._workload = workload
+        self._scheduler = scheduler
+
+    def scheduled(self, layout: Layout, batch: Batch) -> tuple[Build, Schedule]:
+        """A graph with a backend for every node."""
+        build = Build(self._shape, self._workload, layout, batch)
+        return build, self._scheduler.split(graph_of(build))
+
+    def resolved(self, layout: Layout) -> tuple[Schedule, Layout]:
+        """The graph of one token a slot, and a layout that fuses what it can.
+
+        A fused operation that does not run where its layer is, is not fused:
+        resolve_fused_ops, llama-context.cpp:508.
+        """
+        slots = self._workload.parallel
+        batch = Batch(n_tokens=slots, n_seqs=slots, n_outputs=slots)
+        build, decode = self.scheduled(layout, batch)
+        has_delta = any(name == "delta_step" for name, _, _ in build.fused_nodes)
+        for name in ("flash_attn", "delta_step"):
+            demanded = name == "flash_attn" and self._workload.flash_attn == "on"
+            if not demanded and not _runs_at_home(build, name):
+                layout = replace(layout, fused=layout.fused - {name})
+                build, decode = self.scheduled(layout, batch)
+        if has_delta:
+            probe = replace(batch, n_tokens=CHUNK_PROBE * slots)
+            build, _ = self.scheduled(layout, probe)
+            if not _runs_at_home(build, "delta_chunk"):
+                layout = replace(layout, fused=layout.fused - {"delta_chunk"})
+        return decode, layout
+
+
+def _runs_at_home(build: Build, fused: str) -> bool:
+    """Whether each fused node of the kind is on its layer's backend."""
+    return all(
+        node.backend == build.layout.layers[il]
+        for name, node, il in build.fused_nodes
+        if name == fused
+    )
 
 
 def prefill_batch(workload: Workload) -> Batch:
@@ -90,6 +131,4 @@ def prefill_batch(workload: Workload) -> Batch:
     n_tokens = min(workload.ctx, workload.n_ubatch)
     n_outputs = min(n_tokens, slots)
     n_tokens = -(-n_tokens // slots) * slots
-    return Batch(
-        n_tokens=n_tokens, n_seqs=slots, n_outputs=n_outputs, is_held=False
-    )
+    return Batch(n_tokens=n_tokens, n_seqs=slots, n_outputs=n_outputs, is_held=False)

@@ -44,6 +44,7 @@ class Schedule:
         graph: its nodes have copies as sources where they read another backend.
         splits: in the order in which they run.
         copies: of each split input and backend, one for each batch in flight.
+        uses: how often each tensor is read, by its id.
         graph_inputs: what the host fills in; only listed where batches overlap.
         kept: tensors to be kept until a node has run, by the node's id.
     """
@@ -51,6 +52,7 @@ class Schedule:
     graph: Graph
     splits: list[Split]
     copies: dict[tuple[int, int], list[GraphTensor]]
+    uses: dict[int, int]
     graph_inputs: list[GraphTensor] = field(default_factory=list)
     kept: dict[int, list[GraphTensor]] = field(default_factory=dict)
 
@@ -81,21 +83,19 @@ class Scheduler:
         self._expand(reversed(graph.nodes), gpu_only=False)
         self._assign_rest(graph.nodes)
         self._assign_sources(graph.nodes)
-        uses = _uses(graph.nodes)
-        schedule = Schedule(graph=graph, splits=[], copies={})
+        schedule = Schedule(graph=graph, splits=[], copies={}, uses=_uses(graph.nodes))
         self._cut(schedule)
         if self._n_copies > 1:
             self._copy_graph_inputs(schedule)
-        self._optimize(schedule, uses)
         return schedule
 
-    def _optimize(self, schedule: Schedule, uses: dict[int, int]) -> None:
+    def optimize(self, schedule: Schedule) -> None:
         """What the backends make of their splits: ggml_backend_graph_optimize."""
         for split in schedule.splits:
             is_device = split.backend != self._cpu
             if is_device and self._devices[split.backend].reorders:
                 nodes = schedule.graph.nodes[split.start : split.end]
-                found = Reorder(nodes, uses).run()
+                found = Reorder(nodes, schedule.uses).run()
                 schedule.graph.nodes[split.start : split.end] = found.nodes
                 schedule.kept.update(found.kept)
 

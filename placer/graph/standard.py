@@ -111,9 +111,7 @@ def qkv(build: Build, x: GraphTensor, il: int) -> Heads:
     return Heads(q=parts[0], k=parts[1], v=parts[2])
 
 
-def feed_forward(
-    build: Build, x: GraphTensor, il: int, recipe: Recipe
-) -> GraphTensor:
+def feed_forward(build: Build, x: GraphTensor, il: int, recipe: Recipe) -> GraphTensor:
     """Dense, or of experts where the layer has a router."""
     if build.of_layer(il, "ffn_gate_inp.weight") is None:
         return ffn(build, x, il, activation=recipe.activation)

@@ -52,9 +52,7 @@ def _ssm_scan(backend: str, op: GraphTensor) -> bool:
     state, dt_is_narrow = op.src[0], op.src[3].nb[1] == 4
     if backend != "Vulkan":
         return True
-    return (
-        dt_is_narrow and state.ne[0] in SCAN_STATES_VULKAN and state.ne[1] % 16 == 0
-    )
+    return dt_is_narrow and state.ne[0] in SCAN_STATES_VULKAN and state.ne[1] % 16 == 0
 
 
 def _scale(_backend: str, op: GraphTensor) -> bool:

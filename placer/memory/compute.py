@@ -65,8 +65,22 @@ def layout_of(
         caches=layers if workload.kv_offload else (cpu,) * len(layers),
         cells=tuple(kv_cells(layer, shape, workload) for layer in shape.layers),
         is_full=placement.n_gpu_layers > shape.n_layer_all,
-        flash_attn=workload.flash_attn != "off" and shape.architecture != "grok",
+        v_transposed=not has_flash_attn(shape, workload),
+        fused=_fused(shape, workload),
     )
+
+
+def _fused(shape: ModelShape, workload: Workload) -> frozenset[str]:
+    """What may be fused, before it is seen whether the devices can."""
+    names = {"delta_step", "delta_chunk"}
+    if has_flash_attn(shape, workload):
+        names.add("flash_attn")
+    return frozenset(names)
+
+
+def has_flash_attn(shape: ModelShape, workload: Workload) -> bool:
+    """Whether attention is asked to be fused: llama-context.cpp:3819."""
+    return workload.flash_attn != "off" and shape.architecture != "grok"
 
 
 def used_devices(placement: Placement, machine: Machine) -> tuple[int, ...]:
