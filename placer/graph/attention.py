@@ -57,7 +57,7 @@ def attention_input(
     n_stream = n_streams(build)
     n_v = n_tokens
     if build.layout.v_transposed:
-        n_v *= build.n_embd_v_gqa_max
+        n_v *= build.shape.n_embd_v_gqa_max
     k_idxs = build.input("I64", n_tokens, name="attn_inp_k_idxs")
     v_idxs = build.input("I64", n_v, name="attn_inp_v_idxs") if values else None
     mask = build.input(
@@ -178,7 +178,7 @@ def caches(build: Build, il: int, n_kv: int) -> tuple[GraphTensor, GraphTensor]:
     n_k = layer.head_dim_k * layer.n_head_kv
     n_v = layer.head_dim_v * layer.n_head_kv
     if build.layout.v_transposed:
-        n_v = build.n_embd_v_gqa_max
+        n_v = build.shape.n_embd_v_gqa_max
     k = build.stored(il, work.type_k.upper(), n_k, n_kv, work.n_stream, name="cache_k")
     v = build.stored(il, work.type_v.upper(), n_v, n_kv, work.n_stream, name="cache_v")
     return k, v

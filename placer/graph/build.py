@@ -204,11 +204,6 @@ class Build:
         """Elements of an input vector, llama-hparams.cpp:118."""
         return self.n_embd * (1 + self.hparams.integer("n_deepstack_layers", 0))
 
-    @property
-    def n_embd_v_gqa_max(self) -> int:
-        """Elements of the widest layer's values, llama-hparams.cpp:199."""
-        return max(x.head_dim_v * x.n_head_kv for x in self.shape.layers)
-
     # Norms and projections
 
     def norm(

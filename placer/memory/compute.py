@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from placer.graph import Layout, Reserve, UnknownGraphError, reserve, rules_of
-from placer.memory.context import kv_cells
+from placer.memory.context import has_flash_attn, kv_cells
 from placer.memory.weights import tensor_buffers
 
 if TYPE_CHECKING:
@@ -76,11 +76,6 @@ def _fused(shape: ModelShape, workload: Workload) -> frozenset[str]:
     if has_flash_attn(shape, workload):
         names.add("flash_attn")
     return frozenset(names)
-
-
-def has_flash_attn(shape: ModelShape, workload: Workload) -> bool:
-    """Whether attention is asked to be fused: llama-context.cpp:3819."""
-    return workload.flash_attn != "off" and shape.architecture != "grok"
 
 
 def used_devices(placement: Placement, machine: Machine) -> tuple[int, ...]:

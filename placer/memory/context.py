@@ -1,6 +1,6 @@
 """Bytes of context a layer: KV cache, latent cache, recurrent state.
 
-Sources are files of llama.cpp build 10435.
+Sources are files of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -29,16 +29,46 @@ def context_bytes_by_layer(
 
 
 def _layer_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
+    n_bytes = 0
     if layer.recurrent_elements:
-        # f32, one row a sequence: llama-memory-recurrent.cpp:99
-        return 4 * layer.recurrent_elements * max(workload.parallel, 1)
-    if not layer.has_kv or layer.n_head_kv == 0:
-        return 0
-    cells = kv_cells(layer, shape, workload) * workload.n_stream
+        # f32, one row a sequence: llama-memory-recurrent.cpp:94
+        n_bytes += 4 * layer.recurrent_elements * max(workload.parallel, 1)
+    if layer.has_kv:
+        n_bytes += _cell_bytes(layer, shape, workload) * (
+            kv_cells(layer, shape, workload) * workload.n_stream
+        )
+        n_bytes += _index_bytes(layer, workload)
+    return n_bytes
+
+
+def _cell_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
+    """Keys and values of one cell: llama-kv-cache.cpp:207-240.
+
+    A latent has no values. Without fused attention values are stored transposed, as
+    wide as those of the widest layer.
+    """
     n_bytes = kv_row_bytes(workload.type_k, layer.head_dim_k * layer.n_head_kv)
-    if not shape.is_mla:
-        n_bytes += kv_row_bytes(workload.type_v, layer.head_dim_v * layer.n_head_kv)
-    return n_bytes * cells
+    if shape.is_mla:
+        return n_bytes
+    n_values = layer.head_dim_v * layer.n_head_kv
+    if not has_flash_attn(shape, workload):
+        n_values = shape.n_embd_v_gqa_max
+    return n_bytes + kv_row_bytes(workload.type_v, n_values)
+
+
+def _index_bytes(layer: LayerShape, workload: Workload) -> int:
+    """The second cache of an index: llama-kv-cache-dsa.cpp, llama-kv-cache-msa.cpp."""
+    if not layer.index_k:
+        return 0
+    n_bytes = kv_row_bytes(workload.type_k, layer.index_k)
+    if layer.index_v:
+        n_bytes += kv_row_bytes(workload.type_v, layer.index_v)
+    return n_bytes * workload.n_ctx_seq * workload.n_stream
+
+
+def has_flash_attn(shape: ModelShape, workload: Workload) -> bool:
+    """Whether attention is asked to be fused: llama-context.cpp:3819."""
+    return workload.flash_attn != "off" and shape.architecture != "grok"
 
 
 def kv_row_bytes(type_name: str, n_elements: int) -> int:
@@ -50,7 +80,7 @@ def kv_cells(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
     """Cells of one stream of the layer's cache.
 
     A window holds its own length for each slot that shares the stream, and one
-    physical batch: llama-kv-cache-iswa.cpp:74.
+    physical batch: llama-kv-cache-iswa.cpp:73.
     """
     full = workload.n_ctx_seq
     if not layer.is_swa or workload.swa_full:

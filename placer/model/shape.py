@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from placer.gguf import Tensor
+    from placer.model.hparams import Hparams
 
 # The engine's own word for "the experts" in --cpu-moe; llama.cpp common.h:1113.
 EXPERT_PATTERN = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
@@ -40,6 +41,8 @@ class LayerShape:
         has_kv: whether a KV cache is kept for it.
         is_swa: whether it attends to a sliding window only.
         recurrent_elements: f32 elements of state a sequence, 0 where there is none.
+        index_k: elements of a cell of a second cache, of keys for an index.
+        index_v: values kept beside them.
     """
 
     index: int
@@ -51,6 +54,8 @@ class LayerShape:
     has_kv: bool
     is_swa: bool
     recurrent_elements: int
+    index_k: int = 0
+    index_v: int = 0
 
     @property
     def expert_bytes(self) -> int:
@@ -69,7 +74,8 @@ class LayerShape:
             (t.name.split(".", 2)[2], t.type_name, t.dims) for t in self.tensors
         )
         cache = (self.n_head_kv, self.head_dim_k, self.head_dim_v, self.has_kv)
-        return (sizes, cache, self.is_swa, self.recurrent_elements)
+        index = (self.index_k, self.index_v)
+        return (sizes, cache, index, self.is_swa, self.recurrent_elements)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,7 @@ class ModelShape:
     Attributes:
         architecture: ``general.architecture``.
         name: the file's stem, for display.
+        hparams: what the file says of it beside its tensors.
         layers: every repeating layer, NextN layers included, in order.
         n_layer_nextn: how many of the last layers are NextN (drafting) layers.
         input_tensors: what stays on the CPU: ``token_embd`` and its like.
@@ -97,6 +104,7 @@ class ModelShape:
 
     architecture: str
     name: str
+    hparams: Hparams
     layers: tuple[LayerShape, ...]
     n_layer_nextn: int
     input_tensors: tuple[Tensor, ...]
@@ -120,6 +128,11 @@ class ModelShape:
     def n_slots(self) -> int:
         """What ``-ngl`` counts at most: every repeating layer and the output."""
         return len(self.layers) + 1
+
+    @cached_property
+    def n_embd_v_gqa_max(self) -> int:
+        """Elements of the values of the widest layer: llama-hparams.cpp:199."""
+        return max(layer.head_dim_v * layer.n_head_kv for layer in self.layers)
 
     @cached_property
     def is_moe(self) -> bool:
