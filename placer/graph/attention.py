@@ -82,6 +82,27 @@ def attention_input(
     )
 
 
+def batch_input(build: Build) -> AttentionInput:
+    """build_attn_inp_no_cache, llama-graph.cpp:2832: a batch that sees itself."""
+    kind = "F16" if build.layout.flash_attn else "F32"
+    mask = build.input(kind, build.n_tokens, build.n_tokens, name="self_kq_mask")
+    return AttentionInput(
+        k_idxs=mask, v_idxs=None, mask=mask, k_rot=None, v_rot=None, n_kv=0
+    )
+
+
+def attend_at_once(
+    build: Build, heads: Heads, inp: AttentionInput, il: int
+) -> GraphTensor:
+    """build_attn without a cache, llama-graph.cpp:2858."""
+    q, k, v = heads.q, heads.k, heads.v
+    if k is None or v is None:
+        raise ValueError(heads)
+    for x in (q, k, v):
+        build.graph.expand(x)
+    return build.linear(il, "attn_output", mha(build, q, k, v, inp.mask, il=il))
+
+
 def n_streams(build: Build) -> int:
     """Streams that a batch is divided among."""
     return 1 if build.workload.kv_unified else build.n_seqs

@@ -111,12 +111,14 @@ class Build:
         self.n_layer = shape.n_layer_all - shape.n_layer_nextn
         self._files: dict[str, Tensor] = {}
         for tensors in (
+            shape.shared_tensors,
             shape.input_tensors,
             shape.output_tensors,
             *(layer.tensors for layer in shape.layers),
         ):
             self._files.update((t.name, t) for t in tensors)
         self._weights: dict[str, GraphTensor] = {}
+        self.rows: Maybe = None  # embedded tokens, with what belongs to later layers
         self.fused_nodes: list[tuple[str, GraphTensor, int]] = []
 
     def add_fused(self, name: str, node: GraphTensor, il: int) -> None:
@@ -281,6 +283,7 @@ class Build:
                 ops.dup(rows), self._looked_up(table, mixed, n_inp), slots
             )
             self.graph.expand(made)
+        self.rows = x
         if n_inp != self.n_embd:
             x = ops.view(x, (self.n_embd, self.n_tokens), (x.nb[1],))
         x = self._scaled_embedding(x, scale_rows=scale_rows)
@@ -322,13 +325,15 @@ class Build:
         return self.logits(x)
 
     def logits(self, x: GraphTensor) -> Graph:
+        """The output projection as the graph's last node."""
+        self.graph.expand(self.projected_logits(x))
+        return self.graph
+
+    def projected_logits(self, x: GraphTensor) -> GraphTensor:
         """The output projection; tied files use the embedding again."""
         y = self.mm(self.output_matrix(), x, self.weight("output.scale"))
         bias = self.weight("output.bias")
-        if bias is not None:
-            y = ops.add(y, bias)
-        self.graph.expand(y)
-        return self.graph
+        return y if bias is None else ops.add(y, bias)
 
     def output_matrix(self) -> GraphTensor:
         """The matrix of the logits.

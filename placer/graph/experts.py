@@ -23,6 +23,21 @@ GATED = {"silu": "SWIGLU", "gelu": "GEGLU", "relu": "REGLU", "swiglu_oai": "SWIG
 CLAMPS_FUSED = frozenset({"deepseek4", "glm5-next", "dflash"})
 CLAMPS_FUSED_EXPERTS = CLAMPS_FUSED | {"maple", "hy-v4", "hy_v4"}
 CLAMP_EPS = 1e-6
+# Whose graphs apply the scales of a dense feed-forward, of the routed and of the shared
+# experts; the others load them and leave them.
+FFN_SCALED = frozenset(
+    """
+    bitnet cohere2 cohere2moe deepseek32 dots3note gemma4 glm-dsa hy_v3 llama mistral3
+    nanbeige nemotron_h nemotron_h_moe qwen3 qwen35
+    """.split()
+)
+EXPERTS_SCALED = frozenset(
+    """
+    cohere2moe deepseek32 dots3note gemma4 glm-dsa hy_v3 llama mellum mistral3
+    nemotron_h nemotron_h_moe qwen35moe qwen3moe qwen3next qwen4exp
+    """.split()
+)
+SHARED_SCALED = EXPERTS_SCALED - {"llama", "mellum", "mistral3", "qwen3moe", "gemma4"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +100,8 @@ def projected(build: Build, il: int, name: str, x: GraphTensor) -> GraphTensor:
     """A projection as feed-forwards have it: the bias before the scale."""
     y = ops.mul_mat(build.must(il, f"{name}.weight"), x)
     bias = build.of_layer(il, f"{name}.bias")
-    scale = build.of_layer(il, f"{name}.scale")
+    scaled = SHARED_SCALED if name.endswith("_shexp") else FFN_SCALED
+    scale = build.of_layer(il, f"{name}.scale") if build.arch in scaled else None
     y = y if bias is None else ops.add(y, bias)
     return y if scale is None else ops.mul(y, scale)
 
@@ -142,7 +158,7 @@ def experts(
         build.must(il, f"ffn_down{suffix}.weight"),
         y,
         ids,
-        build.of_layer(il, f"ffn_down{suffix}.scale"),
+        _expert_scale(build, il, f"ffn_down{suffix}"),
     )
     bias = build.of_layer(il, f"ffn_down{suffix}.bias")
     y = y if bias is None else ops.add_id(y, bias, ids)
@@ -231,7 +247,7 @@ def _inner(
     """What the experts make of the tokens, before their down projections."""
     fused = build.of_layer(il, f"ffn_gate_up{suffix}.weight")
     if fused is not None:
-        scale = build.of_layer(il, f"ffn_up{suffix}.scale")
+        scale = _expert_scale(build, il, f"ffn_up{suffix}")
         both = build.mm_id(fused, x, ids, scale)
         bias = build.of_layer(il, f"ffn_gate_up{suffix}.bias")
         both = both if bias is None else ops.add_id(both, bias, ids)
@@ -249,10 +265,16 @@ def _inner(
 def _expert_projected(
     build: Build, il: int, name: str, x: GraphTensor, ids: GraphTensor
 ) -> GraphTensor:
-    scale = build.of_layer(il, f"{name}.scale")
+    scale = _expert_scale(build, il, name)
     y = build.mm_id(build.must(il, f"{name}.weight"), x, ids, scale)
     bias = build.of_layer(il, f"{name}.bias")
     return y if bias is None else ops.add_id(y, bias, ids)
+
+
+def _expert_scale(build: Build, il: int, name: str) -> Maybe:
+    if build.arch not in EXPERTS_SCALED:
+        return None
+    return build.of_layer(il, f"{name}.scale")
 
 
 def _expert_unit(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net
+from placer.graph import delta_net, recipes
 from placer.graph.build import UnknownGraphError
-from placer.graph.standard import Recipe, standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +14,7 @@ if TYPE_CHECKING:
     from placer.graph.graph import Graph
 
 GRAPHS: dict[str, Callable[[Build], Graph]] = {
-    "llama": partial(standard, recipe=Recipe()),
-    "qwen3": partial(standard, recipe=Recipe(qk_norm="heads")),
-    "qwen3moe": partial(standard, recipe=Recipe(qk_norm="heads")),
+    **recipes.GRAPHS,
     **delta_net.GRAPHS,
 }
 

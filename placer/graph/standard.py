@@ -1,8 +1,8 @@
 """Transformers of the usual kind: attention, feed-forward, a residual around each.
 
-One ``Recipe`` an architecture says what it does differently; which norms, biases and
-scales there are is read off the file. Sources are src/models/*.cpp of llama.cpp build
-11434.
+One ``Recipe`` an architecture says what it does differently; which biases and scales
+there are, and which layers have experts or a window, is read off the file. Sources are
+src/models/*.cpp of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.graph import ops
-from placer.graph.attention import AttentionInput, Heads, attend, attention_input
-from placer.graph.experts import Routing, experts, ffn
+from placer.graph.attention import (
+    AttentionInput,
+    Heads,
+    attend,
+    attend_at_once,
+    attention_input,
+    batch_input,
+)
 from placer.graph.build import SOFTMAX
+from placer.graph.experts import Routing, experts, ffn
 
 if TYPE_CHECKING:
     from placer.graph.build import Build
     from placer.graph.graph import Graph
     from placer.graph.tensor import GraphTensor
-
-Maybe = "GraphTensor | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,102 +34,427 @@ class Recipe:
 
     Attributes:
         norm: the operation of its norms.
-        activation: of its feed-forwards.
-        roped: whether queries and keys are rotated.
-        qk_norm: ``"heads"`` normalises each head before the rotation, ``"heads after"``
-            after it, ``"rows"`` all heads together before they are told apart.
-        norm_experts: whether the weights of the chosen experts sum to one.
-        gating: of the experts where the file names none.
-        activation_experts: where it differs.
+        activation: of its dense feed-forwards.
+        expert_activation: of its experts.
+        embedding: what becomes of the embedded tokens: ``"scaled"``, ``"row scaled"``,
+            ``"normed"`` without weights, ``"layer normed"`` with them, or
+            ``"positions"`` where learnt positions are added.
+        rope: ``"all"`` layers rotate queries and keys, ``"none"``, those with a
+            ``"window"``, ``"window and dense"`` ones, or all but every nth (``"step"``).
+        rope_factors: whether the file's factors for long contexts are used.
+        positions: numbers a token, 4 for rotations in sections.
+        qk_norm: ``"heads"`` normalises each head, ``"rows"`` all heads together,
+            ``"bare"`` rotated heads without weights.
+        pre_norm: whether attention and feed-forward read normalised input.
+        post_norm: whether their results are normalised.
+        post_held: whether the last of those norms stays on the layer's device.
+        ffn_norm: the name of the norm before the feed-forward.
+        post_attn_norm: the name of the norm behind attention.
+        q_scaled: whether queries are scaled by an operation of their own.
+        attn_scale: whether queries are scaled by position.
+        attn_gate: whether a gate is applied to what attention gives: ``"rows"`` or
+            ``"heads"``.
+        parallel: ``""`` for one after the other; else the order in which attention,
+            feed-forward and input are added: ``"fxa"``, ``"afx"``, ``"fax"``.
+        gating: how logits of experts become probabilities; None for the file's word.
+        norm_experts: whether the weights of the chosen sum to one; None likewise.
+        shared: how the shared experts join: ``"added"``, ``"gated"``, ``"halved"``.
+        residual_scaled: whether what is added to the stream is scaled.
+        logits_scaled: whether logits are scaled by the file's factor.
+        has_cache: False where a batch attends to itself alone.
+        late_rows: whether rows without logits are dropped behind the last layer.
+        all_rows: whether none are dropped.
     """
 
     norm: str = "RMS_NORM"
     activation: str = "silu"
-    roped: bool = True
+    expert_activation: str = "silu"
+    embedding: str = ""
+    rope: str = "all"
+    rope_factors: bool = False
+    positions: int = 1
     qk_norm: str = ""
-    norm_experts: bool = True
-    gating: int = SOFTMAX
-    activation_experts: str = "silu"
+    pre_norm: bool = True
+    post_norm: bool = False
+    post_held: bool = True
+    ffn_norm: str = "ffn_norm"
+    post_attn_norm: str = "post_attention_norm"
+    q_scaled: bool = False
+    attn_scale: bool = False
+    attn_gate: str = ""
+    parallel: str = ""
+    gating: int | None = SOFTMAX
+    norm_experts: bool | None = True
+    shared: str = "added"
+    residual_scaled: bool = False
+    logits_scaled: bool = False
+    has_cache: bool = True
+    late_rows: bool = False
+    all_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the host fills in for all layers."""
+
+    pos: GraphTensor
+    full: AttentionInput
+    window: AttentionInput | None
+    out_ids: GraphTensor
+    attn_scale: GraphTensor | None
+
+    def of(self, build: Build, il: int) -> AttentionInput:
+        """The cache that a layer reads."""
+        is_swa = build.shape.layers[il].is_swa and self.window is not None
+        return self.window if is_swa and self.window is not None else self.full
 
 
 def standard(build: Build, recipe: Recipe) -> Graph:
-    """The graph of a transformer that keeps keys and values for all layers."""
-    x = build.embedded()
-    pos = build.positions()
-    inp = attention_input(build, build.layout.cells[0])
-    out_ids = build.out_ids()
+    """The graph of a transformer."""
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    if recipe.embedding == "positions":
+        table = build.weight("position_embd.weight")
+        if table is not None:
+            x = ops.add(x, ops.get_rows(table, inputs.pos))
     for il in range(build.n_layer):
+        is_last = il == build.n_layer - 1 and not (recipe.late_rows or recipe.all_rows)
+        rows = inputs.out_ids if is_last else None
+        if recipe.parallel:
+            x = _side_by_side(build, x, inputs, il, recipe, rows)
+        else:
+            x = _one_by_one(build, x, inputs, il, recipe, rows)
+        x = _deepstack(build, x, il)
+    if recipe.late_rows and not build.arch.startswith("hy_"):
+        x = ops.get_rows(x, inputs.out_ids)
+    return ending(build, x, recipe, inputs)
+
+
+def embedding(build: Build, recipe: Recipe) -> GraphTensor:
+    """Tokens as vectors, the way the architecture wants them."""
+    x = build.embedded(scale_rows=recipe.embedding == "row scaled")
+    if recipe.embedding == "scaled":
+        return ops.scale(x)
+    if recipe.embedding == "normed":
+        return ops.same("RMS_NORM", x)
+    if recipe.embedding == "layer normed":
+        weight = build.weight("token_embd_norm.weight")
+        return build.norm(x, weight, build.weight("token_embd_norm.bias"), 0, "NORM")
+    return x
+
+
+def inputs_of(build: Build, recipe: Recipe) -> Inputs:
+    """The inputs of all layers."""
+    layers, cells = build.shape.layers, build.layout.cells
+    by_window = {layer.is_swa: c for layer, c in zip(layers, cells, strict=True)}
+    full_cells = by_window.get(False, build.workload.n_ctx_seq)
+    if recipe.has_cache:
+        full = attention_input(build, full_cells)
+    else:
+        full = batch_input(build)
+    window = attention_input(build, by_window[True]) if True in by_window else None
+    has_scale = recipe.attn_scale and (
+        build.arch == "llama4" or build.hparams.number("attention.temperature_scale", 0)
+    )
+    scale = build.input("F32", 1, 1, build.n_tokens, name="attn_scale")
+    return Inputs(
+        pos=build.positions(recipe.positions),
+        full=full,
+        window=window,
+        out_ids=build.out_ids(),
+        attn_scale=scale if has_scale else None,
+    )
+
+
+def _one_by_one(
+    build: Build,
+    x: GraphTensor,
+    inputs: Inputs,
+    il: int,
+    recipe: Recipe,
+    rows: GraphTensor | None,
+) -> GraphTensor:
+    """Attention, then the feed-forward."""
+    y = x
+    if recipe.pre_norm:
         y = build.layer_norm(x, il, "attn_norm", recipe.norm)
-        y = attention(build, y, pos, inp, il, recipe)
-        if il == build.n_layer - 1:
-            y, x = ops.get_rows(y, out_ids), ops.get_rows(x, out_ids)
-        x = ops.add(y, x)
-        y = build.layer_norm(x, il, "ffn_norm", recipe.norm)
-        x = ops.add(feed_forward(build, y, il, recipe), x)
-    return build.finish(x, recipe.norm)
+    y = attention(build, y, inputs, il, recipe)
+    if recipe.post_norm:
+        y, x, rows = _normed_after(build, y, x, il, recipe, rows)
+    if rows is not None:
+        y, x = ops.get_rows(y, rows), ops.get_rows(x, rows)
+    x = ops.add(_residual(build, y, recipe), x)
+    y = x
+    if recipe.pre_norm:
+        y = build.layer_norm(x, il, recipe.ffn_norm, recipe.norm)
+    y = feed_forward(build, y, il, recipe)
+    if recipe.post_norm:
+        held = il if recipe.post_held else -1
+        weight = build.of_layer(il, "post_ffw_norm.weight")
+        y = build.norm(y, weight, None, held)
+    return ops.add(_residual(build, y, recipe), x)
+
+
+def _normed_after(
+    build: Build,
+    y: GraphTensor,
+    x: GraphTensor,
+    il: int,
+    recipe: Recipe,
+    rows: GraphTensor | None,
+) -> tuple[GraphTensor, GraphTensor, GraphTensor | None]:
+    """Attention's result normalised; rows without logits dropped before, mostly."""
+    if rows is not None and recipe.attn_gate != "rows" and build.arch != "grok":
+        y, x, rows = ops.get_rows(y, rows), ops.get_rows(x, rows), None
+    elif rows is not None and build.arch == "grok":
+        y, x, rows = ops.get_rows(y, rows), ops.get_rows(x, rows), None
+    return build.layer_norm(y, il, recipe.post_attn_norm), x, rows
+
+
+def _side_by_side(
+    build: Build,
+    x: GraphTensor,
+    inputs: Inputs,
+    il: int,
+    recipe: Recipe,
+    rows: GraphTensor | None,
+) -> GraphTensor:
+    """Attention and feed-forward of the same normalised input."""
+    z = build.layer_norm(x, il, "attn_norm", recipe.norm)
+    y = attention(build, z, inputs, il, recipe)
+    if rows is not None:
+        y, x, z = (ops.get_rows(t, rows) for t in (y, x, z))
+    f = feed_forward(build, z, il, recipe)
+    parts = {"a": y, "f": f, "x": x}
+    first, second, third = (parts[name] for name in recipe.parallel)
+    return ops.add(ops.add(first, second), third)
+
+
+def _residual(build: Build, y: GraphTensor, recipe: Recipe) -> GraphTensor:
+    scaled = recipe.residual_scaled and build.hparams.number("residual_scale", 0.0)
+    return ops.scale(y) if scaled else y
+
+
+def _deepstack(build: Build, x: GraphTensor, il: int) -> GraphTensor:
+    """Vision features of a deeper layer, added in the first ones: qwen3vl.cpp."""
+    if not build.arch.startswith("qwen3vl"):
+        return x
+    if il >= build.hparams.integer("n_deepstack_layers", 0) or build.rows is None:
+        return x
+    return ops.add(
+        x, ops.view(build.rows, (build.n_embd, build.n_tokens), (build.rows.nb[1],))
+    )
+
+
+def ending(build: Build, x: GraphTensor, recipe: Recipe, inputs: Inputs) -> Graph:
+    """The last norm and the logits, scaled and squeezed as the file says."""
+    weight = build.weight("output_norm.weight")
+    x = build.norm(x, weight, build.weight("output_norm.bias"), -1, recipe.norm)
+    if recipe.late_rows and build.arch.startswith("hy_"):
+        x = ops.get_rows(x, inputs.out_ids)
+    y = build.projected_logits(x)
+    if recipe.logits_scaled and build.hparams.number("logit_scale", 0.0):
+        y = ops.scale(y)
+    if build.arch in CAPPED and build.hparams.number("final_logit_softcapping", 0.0):
+        y = ops.scale(ops.unary("TANH", ops.scale(y)))
+    build.graph.expand(y)
+    return build.graph
+
+
+CAPPED = frozenset("gemma2 gemma3 grok muse-glimmer".split())
 
 
 def attention(
+    build: Build, x: GraphTensor, inputs: Inputs, il: int, recipe: Recipe
+) -> GraphTensor:
+    """Queries, keys and values; their rotation; attention; the projection."""
+    heads = qkv(build, x, il, by_rows=recipe.qk_norm == "rows")
+    is_roped = rotates(build, il, recipe)
+    q = _prepared(build, heads.q, inputs, il, recipe, "attn_q_norm", is_roped)
+    k = heads.k
+    if k is not None:
+        k = _prepared(build, k, inputs, il, recipe, "attn_k_norm", is_roped)
+    if recipe.q_scaled:
+        q = ops.scale(q)
+    if inputs.attn_scale is not None and not (build.arch == "llama4" and is_roped):
+        q = ops.mul(q, inputs.attn_scale)
+    heads = Heads(q=q, k=k, v=heads.v)
+    if recipe.attn_gate:
+        return _gated(build, x, heads, inputs, il, recipe)
+    if not recipe.has_cache:
+        return attend_at_once(build, heads, inputs.full, il)
+    sinks = build.of_layer(il, "attn_sinks.weight")
+    return attend(build, heads, inputs.of(build, il), il, sinks=sinks)
+
+
+def _prepared(
     build: Build,
     x: GraphTensor,
-    pos: GraphTensor,
-    inp: AttentionInput,
+    inputs: Inputs,
+    il: int,
+    recipe: Recipe,
+    norm: str,
+    is_roped: bool,
+) -> GraphTensor:
+    """Heads normalised and rotated, in the order that the architecture has."""
+    after = build.arch in NORM_AFTER_ROPE
+    if recipe.qk_norm == "heads" and not after:
+        x = _head_norm(build, x, il, norm, recipe)
+    if is_roped:
+        factors = build.rope_factors(il) if recipe.rope_factors else None
+        x = ops.rope(x, inputs.pos, factors)
+    if recipe.qk_norm == "heads" and after:
+        x = _head_norm(build, x, il, norm, recipe)
+    if recipe.qk_norm == "bare" and is_roped:
+        x = ops.same("RMS_NORM", x)
+    return x
+
+
+def _head_norm(
+    build: Build, x: GraphTensor, il: int, norm: str, recipe: Recipe
+) -> GraphTensor:
+    weight = build.of_layer(il, f"{norm}.weight")
+    if weight is None and build.arch != "talkie":
+        return x
+    return build.norm(x, weight, None, il, recipe.norm)
+
+
+# Rotated first, then normalised.
+NORM_AFTER_ROPE = frozenset(
+    "hunyuan-dense hunyuan_vl hunyuan-moe maincoder talkie".split()
+)
+
+
+def _gated(
+    build: Build,
+    x: GraphTensor,
+    heads: Heads,
+    inputs: Inputs,
     il: int,
     recipe: Recipe,
 ) -> GraphTensor:
-    """Queries, keys and values; their rotation; attention."""
-    heads = qkv(build, x, il)
-    q, k = heads.q, heads.k
-    assert k is not None
-    if recipe.qk_norm == "heads":
-        q = build.layer_norm(q, il, "attn_q_norm", recipe.norm)
-    if recipe.roped:
-        factors = build.rope_factors(il)
-        q = ops.rope(q, pos, factors)
-    if recipe.qk_norm == "heads":
-        k = build.layer_norm(k, il, "attn_k_norm", recipe.norm)
-    if recipe.roped:
-        k = ops.rope(k, pos, factors)
-    return attend(build, Heads(q=q, k=k, v=heads.v), inp, il)
+    """Attention with a gate on its result: afmoe.cpp, spark2-5.cpp."""
+    y = attend(build, heads, inputs.of(build, il), il, name="")
+    gate = ops.unary("SIGMOID", ops.mul_mat(build.must(il, "attn_gate.weight"), x))
+    if recipe.attn_gate == "heads":
+        layer = build.shape.layers[il]
+        d, n_head, n = layer.head_dim_v, layer.n_head, y.ne[1]
+        y = ops.mul(ops.reshape(y, d, n_head, n), ops.reshape(gate, 1, n_head, n))
+        y = ops.reshape(y, d * n_head, n)
+    else:
+        y = ops.mul(y, gate)
+    scale = build.of_layer(il, "attn_output.scale")
+    return build.mm(build.must(il, "attn_output.weight"), y, scale)
 
 
-def qkv(build: Build, x: GraphTensor, il: int) -> Heads:
-    """build_qkv, llama-graph.cpp:1684."""
+def rotates(build: Build, il: int, recipe: Recipe) -> bool:
+    """Whether the layer rotates queries and keys."""
+    layer, hparams = build.shape.layers[il], build.hparams
+    if recipe.rope == "window":
+        return layer.is_swa
+    if recipe.rope == "window or none":
+        return layer.is_swa or not any(x.is_swa for x in build.shape.layers)
+    if recipe.rope == "window and dense":
+        return layer.is_swa or il < hparams.integer("leading_dense_block_count", 0)
+    if recipe.rope == "step":
+        step = NO_ROPE_STEP.get(build.arch, 4)
+        return (il + 1) % step != 0
+    if recipe.rope == "pattern":
+        return hparams.per_layer("attention.rope_pattern", 1)[il] != 0
+    return recipe.rope == "all"
+
+
+# n_no_rope_layer_step, where it is not 4.
+NO_ROPE_STEP: dict[str, int] = {}
+
+
+def qkv(build: Build, x: GraphTensor, il: int, *, by_rows: bool = False) -> Heads:
+    """build_qkv, llama-graph.cpp:1684.
+
+    Args:
+        build: the graph.
+        x: [n_embd, tokens].
+        il: the layer.
+        by_rows: whether all heads of a token are normalised together.
+    """
     layer = build.shape.layers[il]
     n_head, n_kv = layer.n_head, layer.n_head_kv
     dk, dv = layer.head_dim_k, layer.head_dim_v
-    clamped = build.hparams.number("attention.clamp_kqv", 0.0) > 0
-    fused = build.of_layer(il, "attn_qkv.weight")
-    if fused is not None:
-        y = build.linear(il, "attn_qkv", x)
+    clamped = build.hparams.number("attention.clamp_kqv", 0.0) > 0 and not by_rows
+    if build.of_layer(il, "attn_qkv.weight") is not None:
+        y = fused_qkv(build, x, il)
         y = ops.same("CLAMP", y) if clamped else y
-        row = y.nb[1]
-        q = ops.view(y, (dk, n_head, build.n_tokens), (dk * 4, row))
-        k = ops.view(y, (dk, n_kv, build.n_tokens), (dk * 4, row))
-        v = ops.view(y, (dv, n_kv, build.n_tokens), (dv * 4, row))
-        return Heads(q=q, k=k, v=v)
+        row, n = y.nb[1], build.n_tokens
+        return Heads(
+            q=ops.view(y, (dk, n_head, n), (dk * 4, row)),
+            k=ops.view(y, (dk, n_kv, n), (dk * 4, row)),
+            v=ops.view(y, (dv, n_kv, n), (dv * 4, row)),
+        )
     parts = []
     for name, n, d in (("q", n_head, dk), ("k", n_kv, dk), ("v", n_kv, dv)):
         y = build.linear(il, f"attn_{name}", x)
         y = ops.same("CLAMP", y) if clamped else y
+        if by_rows and name != "v":
+            weight = build.of_layer(il, f"attn_{name}_norm.weight")
+            y = build.norm(y, weight, None, il)
         parts.append(ops.reshape(y, d, n, build.n_tokens))
     return Heads(q=parts[0], k=parts[1], v=parts[2])
+
+
+def fused_qkv(build: Build, x: GraphTensor, il: int) -> GraphTensor:
+    """One projection for queries, keys and values, with a bias in one or three parts."""
+    y = build.linear(il, "attn_qkv", x)
+    if build.of_layer(il, "attn_qkv.bias") is not None:
+        return y
+    parts = [build.of_layer(il, f"attn_{name}.bias") for name in "qkv"]
+    q, k, v = parts
+    if q is None or k is None or v is None:
+        return y
+    return ops.add(y, ops.concat(ops.concat(q, k, 0), v, 0))
 
 
 def feed_forward(build: Build, x: GraphTensor, il: int, recipe: Recipe) -> GraphTensor:
     """Dense, or of experts where the layer has a router."""
     if build.of_layer(il, "ffn_gate_inp.weight") is None:
         return ffn(build, x, il, activation=recipe.activation)
-    return experts(build, x, il, routing(build, recipe))
+    y = experts(build, x, il, routing(build, recipe))
+    if build.of_layer(il, "ffn_up_shexp.weight") is None:
+        return y
+    return _with_shared(build, x, y, il, recipe)
+
+
+def _with_shared(
+    build: Build, x: GraphTensor, y: GraphTensor, il: int, recipe: Recipe
+) -> GraphTensor:
+    """What the routed experts gave, and the shared ones' word."""
+    gate = None
+    if recipe.shared == "gated":
+        logit = ops.mul_mat(build.must(il, "ffn_gate_inp_shexp.weight"), x)
+        gate = ops.div(ops.unary("SILU", logit), logit)
+    fused = build.of_layer(il, "ffn_gate_shexp.weight") is None
+    activation = "swiglu" if fused and build.arch == "granite_swa" else "silu"
+    shared = ffn(build, x, il, suffix="_shexp", activation=activation)
+    if gate is not None:
+        shared = ops.mul(shared, gate)
+    y = ops.add(y, shared)
+    return ops.scale(y) if recipe.shared == "halved" else y
 
 
 def routing(build: Build, recipe: Recipe) -> Routing:
     """How the model's tokens find their experts."""
-    scale = build.hparams.number("expert_weights_scale", 0.0)
+    hparams = build.hparams
+    gating = recipe.gating
+    if gating is None:
+        gating = hparams.integer("expert_gating_func", SOFTMAX)
+    norm = recipe.norm_experts
+    if norm is None:
+        norm = hparams.flag("expert_weights_norm", default=False)
+    scale = hparams.number("expert_weights_scale", 0.0)
     return Routing(
-        gating=recipe.gating,
-        norm=recipe.norm_experts,
-        scaled=scale not in (0.0, 1.0),
-        activation=recipe.activation_experts,
+        gating=gating,
+        norm=norm,
+        scaled=scale not in (0.0, 1.0) and build.arch != "maple",
+        activation=recipe.expert_activation,
         n_used=build.shape.n_expert_used,
+        weight_first=build.arch == "llama4",
     )

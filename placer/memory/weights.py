@@ -1,6 +1,6 @@
 """Bytes of weights a buffer.
 
-Sources are files of llama.cpp build 10435.
+Sources are files of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def tensor_buffers(
     place(shape.input_tensors, None)
     for layer in shape.layers:
         place(layer.tensors, devices[layer.index])
+    for device in dict.fromkeys(devices[:-1]):
+        place(shape.shared_tensors, device)
     outputs = shape.output_tensors
     if devices[-1] is None:
         # A tied output on the CPU is the input itself: llama-model-loader.cpp:1282.

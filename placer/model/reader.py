@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from placer.gguf import GGUFFile, Tensor
 
 BLOCK = re.compile(r"blk\.(\d+)\.")
-# LLM_TENSOR_LAYER_OUTPUT of llama-arch.cpp:664; the rest without a block number
-# is input.
-OUTPUT = re.compile(r"^(output|output_norm|output_hc\w*|cls|cls_out|dense_[23])\b")
+# LLM_TENSOR_LAYER_OUTPUT of llama-arch.cpp:755-1045; what has neither a block number
+# nor belongs to the layers is input.
+OUTPUT = re.compile(
+    r"^(output\b|output_\w+|(dec|enc)\.output_norm|cls\b|cls\.\w+|dense_[23]"
+    r"|decision\.|altup_\w+|fc\b|d2t\b)"
+)
+# LLM_TENSOR_LAYER_REPEATING without a block number: the first layer's, and those of
+# which every device with layers has a copy (:754, :778).
+FIRST_LAYER = re.compile(r"^token_embd_norm\b")
+EVERY_DEVICE = re.compile(r"^rope_(freqs|factors_long|factors_short)\b")
 
 
 def model_shape(file: GGUFFile) -> ModelShape:
@@ -33,7 +40,10 @@ def model_shape(file: GGUFFile) -> ModelShape:
     made = Layers(hparams)
     by_layer, outer = _split_tensors(file, made.n_layer_all)
     outputs = tuple(t for t in outer if OUTPUT.match(t.name))
-    inputs = tuple(t for t in outer if not OUTPUT.match(t.name))
+    shared = tuple(t for t in outer if EVERY_DEVICE.match(t.name))
+    inputs = tuple(
+        t for t in outer if t not in shared and not OUTPUT.match(t.name)
+    )
     layers = tuple(
         made.layer(index, by_layer[index] if index < made.n_layer else ())
         for index in range(made.n_layer_all)
@@ -44,6 +54,7 @@ def model_shape(file: GGUFFile) -> ModelShape:
         hparams=hparams,
         layers=layers,
         n_layer_nextn=made.n_layer_nextn,
+        shared_tensors=shared,
         input_tensors=inputs,
         output_tensors=outputs + _tied_output(inputs, outputs),
         n_embd=file.integer("embedding_length"),
@@ -74,7 +85,8 @@ def _split_tensors(
     for tensor in file.tensors:
         match = BLOCK.match(tensor.name)
         if match is None:
-            outer.append(tensor)
+            is_first = FIRST_LAYER.match(tensor.name)
+            (by_layer[0] if is_first else outer).append(tensor)
             continue
         index = int(match[1])
         if index >= n_layer:

@@ -71,7 +71,7 @@ class LayerShape:
     def kind(self) -> tuple[object, ...]:
         """Equal for two layers that weigh the same in every way."""
         sizes = tuple(
-            (t.name.split(".", 2)[2], t.type_name, t.dims) for t in self.tensors
+            (t.name.split(".", 2)[-1], t.type_name, t.dims) for t in self.tensors
         )
         cache = (self.n_head_kv, self.head_dim_k, self.head_dim_v, self.has_kv)
         index = (self.index_k, self.index_v)
@@ -88,6 +88,7 @@ class ModelShape:
         hparams: what the file says of it beside its tensors.
         layers: every repeating layer, NextN layers included, in order.
         n_layer_nextn: how many of the last layers are NextN (drafting) layers.
+        shared_tensors: factors of rotations; every device with layers has a copy.
         input_tensors: what stays on the CPU: ``token_embd`` and its like.
         output_tensors: what goes with the output layer; the token embedding again
             where it is tied.
@@ -107,6 +108,7 @@ class ModelShape:
     hparams: Hparams
     layers: tuple[LayerShape, ...]
     n_layer_nextn: int
+    shared_tensors: tuple[Tensor, ...]
     input_tensors: tuple[Tensor, ...]
     output_tensors: tuple[Tensor, ...]
     n_embd: int
@@ -148,6 +150,7 @@ class ModelShape:
     def tensor_names(self) -> tuple[str, ...]:
         """Every tensor that an ``-ot`` pattern can match, once."""
         names = dict.fromkeys(t.name for t in self.input_tensors)
+        names.update(dict.fromkeys(t.name for t in self.shared_tensors))
         for layer in self.layers:
             names.update(dict.fromkeys(t.name for t in layer.tensors))
         names.update(dict.fromkeys(t.name for t in self.output_tensors))

@@ -213,6 +213,8 @@ def home_buffers(
     for layer in shape.layers:
         for tensor in layer.tensors:
             home[tensor.name] = _buffer(devices[layer.index], names)
+    for tensor in shape.shared_tensors:
+        home[tensor.name] = _buffer(devices[0], names)
     for tensor in shape.input_tensors:
         home[tensor.name] = "CPU"
     return home
