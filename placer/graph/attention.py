@@ -30,6 +30,8 @@ class AttentionInput:
         k_rot: turns queries and keys before a quantised cache.
         v_rot: likewise for values.
         n_kv: cells of one stream.
+        keys_first: whether keys are made before values, as where some layers have a
+            window: llama-graph.cpp:3222.
     """
 
     k_idxs: GraphTensor
@@ -38,6 +40,7 @@ class AttentionInput:
     k_rot: Maybe
     v_rot: Maybe
     n_kv: int
+    keys_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ def attention_input(
         k_rot=build.input("F32", n_k_rot, n_k_rot, name="k_rot") if n_k_rot else None,
         v_rot=build.input("F32", n_v_rot, n_v_rot, name="v_rot") if n_v_rot else None,
         n_kv=n_kv,
+        keys_first=any(layer.is_swa for layer in build.shape.layers),
     )
 
 
@@ -100,7 +104,7 @@ def attend_at_once(
         raise ValueError(heads)
     for x in (q, k, v):
         build.graph.expand(x)
-    return build.linear(il, "attn_output", mha(build, q, k, v, inp.mask, il=il))
+    return output(build, il, "attn_output", mha(build, q, k, v, inp.mask, il=il))
 
 
 def n_streams(build: Build) -> int:
@@ -155,10 +159,9 @@ def attend(
     q, k, v = turned(heads, inp)
     expand = build.graph.expand
     expand(q)
-    if v is not None:
-        expand(v)
-    if k is not None:
-        expand(k)
+    for x in (k, v) if inp.keys_first else (v, k):
+        if x is not None:
+            expand(x)
     source = il if kv_layer is None else kv_layer
     layer = build.shape.layers[source]
     cache_k, cache_v = caches(build, source, inp.n_kv)
@@ -171,7 +174,19 @@ def attend(
     x = mha(build, q, seen_k, seen_v, inp.mask, il=il, sinks=sinks, bias=bias)
     if inp.v_rot is not None:
         x = hadamard(x, inp.v_rot)
-    return build.linear(il, name, x) if name else x
+    return output(build, il, name, x) if name else x
+
+
+# Whose graphs load a bias of the output projection and leave it.
+OUTPUT_UNBIASED = frozenset({"ernie4_5", "ernie4_5-moe", "llada", "refact"})
+
+
+def output(build: Build, il: int, name: str, x: GraphTensor) -> GraphTensor:
+    """The projection of attention's result."""
+    if build.arch not in OUTPUT_UNBIASED:
+        return build.linear(il, name, x)
+    scale = build.of_layer(il, f"{name}.scale")
+    return build.mm(build.must(il, f"{name}.weight"), x, scale)
 
 
 def turned(heads: Heads, inp: AttentionInput) -> tuple[GraphTensor, Maybe, Maybe]:

@@ -37,6 +37,8 @@ EXPERTS_SCALED = frozenset(
     nemotron_h nemotron_h_moe qwen35moe qwen3moe qwen3next qwen4exp
     """.split()
 )
+# Whose graphs load biases of feed-forwards and leave them.
+FFN_UNBIASED = frozenset({"llada", "refact"})
 SHARED_SCALED = EXPERTS_SCALED - {"llama", "mellum", "mistral3", "qwen3moe", "gemma4"}
 
 
@@ -99,9 +101,11 @@ def ffn(
 def projected(build: Build, il: int, name: str, x: GraphTensor) -> GraphTensor:
     """A projection as feed-forwards have it: the bias before the scale."""
     y = ops.mul_mat(build.must(il, f"{name}.weight"), x)
-    bias = build.of_layer(il, f"{name}.bias")
+    unbiased = build.arch in FFN_UNBIASED
+    bias = None if unbiased else build.of_layer(il, f"{name}.bias")
     scaled = SHARED_SCALED if name.endswith("_shexp") else FFN_SCALED
-    scale = build.of_layer(il, f"{name}.scale") if build.arch in scaled else None
+    is_scaled = build.arch in scaled or (build.arch, name) == ("talkie", "ffn_down")
+    scale = build.of_layer(il, f"{name}.scale") if is_scaled else None
     y = y if bias is None else ops.add(y, bias)
     return y if scale is None else ops.mul(y, scale)
 
@@ -185,7 +189,7 @@ def _chosen(
     n_expert = logits.ne[0]
     probs = _probabilities(logits, routing.gating)
     selection = probs
-    offset = build.of_layer(il, "exp_probs_b.bias")
+    offset = build.of_layer(il, "exp_probs_b.bias") or build.of_layer(il, "exp_probs_b")
     if offset is not None:
         selection = ops.add(probs, offset)
     if build.arch == "llama4":

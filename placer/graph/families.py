@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net, recipes
+from placer.graph import delta_net, own, recipes
 from placer.graph.build import UnknownGraphError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **recipes.GRAPHS,
+    **own.GRAPHS,
     **delta_net.GRAPHS,
 }
 

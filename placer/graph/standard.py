@@ -52,8 +52,8 @@ class Recipe:
         post_attn_norm: the name of the norm behind attention.
         q_scaled: whether queries are scaled by an operation of their own.
         attn_scale: whether queries are scaled by position.
-        attn_gate: whether a gate is applied to what attention gives: ``"rows"`` or
-            ``"heads"``.
+        attn_gate: whether a gate is applied to what attention gives: ``"rows"``,
+            ``"heads"`` or ``"softplus"``.
         parallel: ``""`` for one after the other; else the order in which attention,
             feed-forward and input are added: ``"fxa"``, ``"afx"``, ``"fax"``.
         gating: how logits of experts become probabilities; None for the file's word.
@@ -62,7 +62,8 @@ class Recipe:
         residual_scaled: whether what is added to the stream is scaled.
         logits_scaled: whether logits are scaled by the file's factor.
         has_cache: False where a batch attends to itself alone.
-        late_rows: whether rows without logits are dropped behind the last layer.
+        late_rows: where rows without logits are dropped, if not in the last layer:
+            ``"before norm"`` or ``"behind norm"``.
         all_rows: whether none are dropped.
     """
 
@@ -89,7 +90,7 @@ class Recipe:
     residual_scaled: bool = False
     logits_scaled: bool = False
     has_cache: bool = True
-    late_rows: bool = False
+    late_rows: str = ""
     all_rows: bool = False
 
 
@@ -125,7 +126,7 @@ def standard(build: Build, recipe: Recipe) -> Graph:
         else:
             x = _one_by_one(build, x, inputs, il, recipe, rows)
         x = _deepstack(build, x, il)
-    if recipe.late_rows and not build.arch.startswith("hy_"):
+    if recipe.late_rows == "before norm":
         x = ops.get_rows(x, inputs.out_ids)
     return ending(build, x, recipe, inputs)
 
@@ -158,12 +159,19 @@ def inputs_of(build: Build, recipe: Recipe) -> Inputs:
     )
     scale = build.input("F32", 1, 1, build.n_tokens, name="attn_scale")
     return Inputs(
-        pos=build.positions(recipe.positions),
+        pos=build.positions(_numbers_a_token(build, recipe)),
         full=full,
         window=window,
         out_ids=build.out_ids(),
         attn_scale=scale if has_scale else None,
     )
+
+
+def _numbers_a_token(build: Build, recipe: Recipe) -> int:
+    """Four where the file says how to rotate in sections: use_mrope."""
+    sections = build.hparams.array("rope.dimension_sections") or ()
+    in_sections = len(sections) > 1 and min(sections[:2]) > 0
+    return 4 if in_sections and build.arch.startswith("glm4") else recipe.positions
 
 
 def _one_by_one(
@@ -250,7 +258,7 @@ def ending(build: Build, x: GraphTensor, recipe: Recipe, inputs: Inputs) -> Grap
     """The last norm and the logits, scaled and squeezed as the file says."""
     weight = build.weight("output_norm.weight")
     x = build.norm(x, weight, build.weight("output_norm.bias"), -1, recipe.norm)
-    if recipe.late_rows and build.arch.startswith("hy_"):
+    if recipe.late_rows == "behind norm":
         x = ops.get_rows(x, inputs.out_ids)
     y = build.projected_logits(x)
     if recipe.logits_scaled and build.hparams.number("logit_scale", 0.0):
@@ -335,9 +343,10 @@ def _gated(
 ) -> GraphTensor:
     """Attention with a gate on its result: afmoe.cpp, spark2-5.cpp."""
     y = attend(build, heads, inputs.of(build, il), il, name="")
-    gate = ops.unary("SIGMOID", ops.mul_mat(build.must(il, "attn_gate.weight"), x))
-    if recipe.attn_gate == "heads":
-        layer = build.shape.layers[il]
+    kind = "SOFTPLUS" if recipe.attn_gate == "softplus" else "SIGMOID"
+    gate = ops.unary(kind, ops.mul_mat(build.must(il, "attn_gate.weight"), x))
+    layer = build.shape.layers[il]
+    if gate.ne[0] == layer.n_head:
         d, n_head, n = layer.head_dim_v, layer.n_head, y.ne[1]
         y = ops.mul(ops.reshape(y, d, n_head, n), ops.reshape(gate, 1, n_head, n))
         y = ops.reshape(y, d * n_head, n)
@@ -401,11 +410,18 @@ def qkv(build: Build, x: GraphTensor, il: int, *, by_rows: bool = False) -> Head
     return Heads(q=parts[0], k=parts[1], v=parts[2])
 
 
+# Whose graphs load a scale of the fused projection and leave it.
+QKV_UNSCALED = frozenset({"cogvlm", "mimo2", "plamo3"})
+
+
 def fused_qkv(build: Build, x: GraphTensor, il: int) -> GraphTensor:
     """One projection for queries, keys and values, with a bias in one or three parts."""
-    y = build.linear(il, "attn_qkv", x)
-    if build.of_layer(il, "attn_qkv.bias") is not None:
-        return y
+    scale = build.of_layer(il, "attn_qkv.scale")
+    scale = None if build.arch in QKV_UNSCALED else scale
+    y = build.mm(build.must(il, "attn_qkv.weight"), x, scale)
+    bias = build.of_layer(il, "attn_qkv.bias")
+    if bias is not None:
+        return ops.add(y, bias)
     parts = [build.of_layer(il, f"attn_{name}.bias") for name in "qkv"]
     q, k, v = parts
     if q is None or k is None or v is None:

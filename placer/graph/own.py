@@ -1,0 +1,239 @@
+"""Transformers that no recipe fits, each built from the same blocks.
+
+Sources are src/models/*.cpp of llama.cpp build 11434.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from placer.graph import ops
+from placer.graph.attention import Heads, attend
+from placer.graph.experts import experts, ffn
+from placer.graph.standard import (
+    Recipe,
+    attention,
+    embedding,
+    ending,
+    feed_forward,
+    inputs_of,
+    qkv,
+    routing,
+    standard,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from placer.graph.build import Build
+    from placer.graph.graph import Graph
+    from placer.graph.tensor import GraphTensor
+
+# baichuan.cpp:8: only the model of 32 layers rotates; the others are ALiBi.
+BAICHUAN_ROTATED = 32
+
+
+def baichuan(build: Build) -> Graph:
+    """baichuan.cpp."""
+    rope = "all" if build.shape.n_layer_all == BAICHUAN_ROTATED else "none"
+    return standard(build, Recipe(rope=rope))
+
+
+def deci(build: Build) -> Graph:
+    """Layers without attention, with a mere projection, or without feed-forward."""
+    recipe = Recipe(rope_factors=True)
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        layer, before = build.shape.layers[il], x
+        y = x
+        if layer.n_head:
+            y = build.layer_norm(x, il, "attn_norm")
+        if layer.n_head and not layer.n_head_kv:
+            y = ops.mul_mat(build.must(il, "attn_output.weight"), y)
+        elif layer.n_head:
+            y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, before = (ops.get_rows(t, inputs.out_ids) for t in (y, before))
+        if build.of_layer(il, "ffn_up.weight") is None:
+            continue
+        x = ops.add(y, before) if layer.n_head else y
+        x = ops.add(
+            feed_forward(build, build.layer_norm(x, il, "ffn_norm"), il, recipe), x
+        )
+    return ending(build, x, recipe, inputs)
+
+
+def gptneox(build: Build) -> Graph:
+    """Attention and feed-forward side by side, each with a norm of its own."""
+    recipe = Recipe(norm="NORM", activation="gelu")
+    if not build.hparams.flag("use_parallel_residual", default=True):
+        return standard(build, recipe)
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        y = build.layer_norm(x, il, "attn_norm", "NORM")
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x = ops.get_rows(y, inputs.out_ids), ops.get_rows(x, inputs.out_ids)
+        z = build.layer_norm(x, il, "ffn_norm", "NORM")
+        x = ops.add(ops.add(feed_forward(build, z, il, recipe), x), y)
+    return ending(build, x, recipe, inputs)
+
+
+def grok(build: Build) -> Graph:
+    """Experts and a dense feed-forward side by side: grok.cpp."""
+    recipe = Recipe(activation="gelu", expert_activation="gelu", logits_scaled=True)
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        y = build.layer_norm(x, il, "attn_norm")
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x = ops.get_rows(y, inputs.out_ids), ops.get_rows(x, inputs.out_ids)
+        x = ops.add(build.layer_norm(y, il, "attn_output_norm"), x)
+        z = build.layer_norm(x, il, "ffn_norm")
+        y = experts(build, z, il, routing(build, recipe))
+        if build.of_layer(il, "ffn_up.weight") is not None:
+            y = ops.scale(ops.add(ffn(build, z, il, activation="gelu"), y))
+        norm = "post_ffw_norm"
+        if build.of_layer(il, f"{norm}.weight") is None:
+            norm = "layer_output_norm"
+        x = ops.add(build.layer_norm(y, il, norm), x)
+    return ending(build, x, recipe, inputs)
+
+
+def grovemoe(build: Build) -> Graph:
+    """Experts, then groups of experts that share a router: grovemoe.cpp."""
+    recipe = Recipe(qk_norm="heads")
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        y = build.layer_norm(x, il, "attn_norm")
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x = ops.get_rows(y, inputs.out_ids), ops.get_rows(x, inputs.out_ids)
+        x = ops.add(y, x)
+        z = build.layer_norm(x, il, "ffn_norm")
+        probs = ops.mul_mat(build.must(il, "ffn_gate_inp.weight"), z)
+        route = routing(build, recipe)
+        y = experts(build, z, il, route, probs_in=probs)
+        n_chunk = build.shape.n_expert // build.hparams.integer("experts_per_group", 1)
+        route = replace(route, n_used=min(route.n_used, n_chunk))
+        more = experts(build, y, il, route, probs_in=probs, suffix="_chexps")
+        x = ops.add(ops.add(y, ops.scale(more)), x)
+    return ending(build, x, recipe, inputs)
+
+
+def talkie(build: Build) -> Graph:
+    """The embedding comes back in every layer; norms have no weights: talkie.cpp."""
+    recipe = Recipe(embedding="normed", qk_norm="heads", logits_scaled=True)
+    x = skip = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        again = skip
+        y = build.norm(x, None, None, il)
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x, again = (ops.get_rows(t, inputs.out_ids) for t in (y, x, again))
+        x = ops.add(y, x)
+        y = build.norm(x, None, None, il)
+        x = ops.add(ffn(build, y, il), x)
+        x = ops.add(x, ops.mul(again, build.must(il, "layer_output_scale.weight")))
+    return ending(build, x, recipe, inputs)
+
+
+def falcon(build: Build) -> Graph:
+    """Side by side, attention with a second norm where the file has it: falcon.cpp."""
+    recipe = Recipe(norm="NORM", activation="gelu")
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        z = y = build.layer_norm(x, il, "attn_norm", "NORM")
+        if build.of_layer(il, "attn_norm_2.weight") is not None:
+            y = build.layer_norm(x, il, "attn_norm_2", "NORM")
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x, z = (ops.get_rows(t, inputs.out_ids) for t in (y, x, z))
+        x = ops.add(ops.add(feed_forward(build, z, il, recipe), y), x)
+    return ending(build, x, recipe, inputs)
+
+
+def arctic(build: Build) -> Graph:
+    """Experts beside attention and a dense feed-forward: arctic.cpp."""
+    recipe = Recipe()
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    for il in range(build.n_layer):
+        y = build.layer_norm(x, il, "attn_norm")
+        y = attention(build, y, inputs, il, recipe)
+        if il == build.n_layer - 1:
+            y, x = ops.get_rows(y, inputs.out_ids), ops.get_rows(x, inputs.out_ids)
+        before, x = x, ops.add(y, x)
+        x = ops.add(ffn(build, build.layer_norm(x, il, "ffn_norm"), il), x)
+        z = build.layer_norm(before, il, "ffn_norm_exps")
+        x = ops.add(experts(build, z, il, routing(build, recipe)), x)
+    return ending(build, x, recipe, inputs)
+
+
+def smallthinker(build: Build) -> Graph:
+    """Routers read the layer's input before attention: smallthinker.cpp."""
+    recipe = Recipe(expert_activation="relu", gating=None)
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    windowed = any(layer.is_swa for layer in build.shape.layers)
+    for il in range(build.n_layer):
+        probs = ops.mul_mat(build.must(il, "ffn_gate_inp.weight"), x)
+        rope = "all" if not windowed or il % 4 else "none"
+        y = build.layer_norm(x, il, "attn_norm")
+        y = attention(build, y, inputs, il, replace(recipe, rope=rope))
+        if il == build.n_layer - 1:
+            y, x, probs = (ops.get_rows(t, inputs.out_ids) for t in (y, x, probs))
+        x = ops.add(y, x)
+        z = build.layer_norm(x, il, "ffn_norm")
+        route = routing(build, recipe)
+        x = ops.add(experts(build, z, il, route, probs_in=probs), x)
+    return ending(build, x, recipe, inputs)
+
+
+def mimo2(build: Build) -> Graph:
+    """Windows with sinks and heads of their own: mimo2.cpp."""
+    from placer.graph.build import SIGMOID
+
+    recipe = Recipe(gating=SIGMOID)
+    x = embedding(build, recipe)
+    inputs = inputs_of(build, recipe)
+    scaled = build.hparams.number("attention.value_scale", 0.0)
+    for il in range(build.n_layer):
+        y = build.layer_norm(x, il, "attn_norm")
+        heads = qkv(build, y, il)
+        if heads.k is None:
+            raise ValueError(heads)
+        heads = Heads(
+            q=ops.rope(heads.q, inputs.pos), k=ops.rope(heads.k, inputs.pos), v=heads.v
+        )
+        sinks = build.of_layer(il, "attn_sinks.weight")
+        y = attend(build, heads, inputs.of(build, il), il, sinks=sinks)
+        y = ops.scale(y) if scaled else y
+        if il == build.n_layer - 1:
+            y, x = ops.get_rows(y, inputs.out_ids), ops.get_rows(x, inputs.out_ids)
+        x = ops.add(y, x)
+        x = ops.add(
+            feed_forward(build, build.layer_norm(x, il, "ffn_norm"), il, recipe), x
+        )
+    return ending(build, x, recipe, inputs)
+
+
+GRAPHS: dict[str, Callable[[Build], Graph]] = {
+    "arctic": arctic,
+    "baichuan": baichuan,
+    "deci": deci,
+    "falcon": falcon,
+    "gptneox": gptneox,
+    "grok": grok,
+    "grovemoe": grovemoe,
+    "mimo2": mimo2,
+    "smallthinker": smallthinker,
+    "talkie": talkie,
+}
