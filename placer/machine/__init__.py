@@ -1,4 +1,7 @@
-"""Devices and what they have free: the engine's list, NVML's knowledge, the host."""
+"""Devices and what they have free: the engine's list, NVML's knowledge, the host.
+
+Devices that are not there come from ``--devices`` (``spec``) or machine files.
+"""
 
 from placer.machine.device import Device, GPUProcess, Machine, NvmlFacts
 

@@ -52,6 +52,10 @@ class Device:
         total_bytes: as the engine reports, whole MiB.
         free_bytes: likewise, at the time of asking.
         nvml: what NVML knows of it, where it does.
+        bandwidth_bytes_per_s: of its memory, by a machine file; None where not known.
+        link_generation: of its PCIe link, by a machine file; None where not known.
+        link_width: lanes of that link.
+        free_is_assumed: whether nobody has seen the free memory.
     """
 
     name: str
@@ -60,6 +64,10 @@ class Device:
     total_bytes: int
     free_bytes: int
     nvml: NvmlFacts | None = None
+    bandwidth_bytes_per_s: float | None = None
+    link_generation: int | None = None
+    link_width: int | None = None
+    free_is_assumed: bool = False
 
     @property
     def backend(self) -> str:
@@ -75,16 +83,24 @@ class Machine:
     Attributes:
         devices: as ``--list-devices`` prints them.
         engine_build: what the engine calls itself, or None where none was asked.
-        host_total_bytes: the machine's memory.
-        host_free_bytes: what of it is available.
+        host_total_bytes: the machine's memory; None where nobody said.
+        host_free_bytes: what of it is available; likewise.
         chosen: whether the user named the devices; every launch then does.
+        name: what a machine file calls it; None for the machine that is here.
+        host_bandwidth_bytes_per_s: of the host's memory; None where not known.
+        is_unified: whether the devices use the host's memory.
+        sources: where the figures of a machine file come from, one line each.
     """
 
     devices: tuple[Device, ...]
     engine_build: str | None
-    host_total_bytes: int
-    host_free_bytes: int
+    host_total_bytes: int | None
+    host_free_bytes: int | None
     chosen: bool = False
+    name: str | None = None
+    host_bandwidth_bytes_per_s: float | None = None
+    is_unified: bool = False
+    sources: tuple[str, ...] = ()
 
     def only(self, names: Sequence[str]) -> Machine:
         """The same machine with these devices alone, in this order.
