@@ -1,0 +1,3 @@
+"""Models of published shape."""
+
+BIG = {}
