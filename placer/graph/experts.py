@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from placer.graph import ops
 from placer.graph.build import SIGMOID, SOFTMAX, SOFTMAX_WEIGHT, SQRT_SOFTPLUS
+from placer.graph.support import WIDE_SOURCE
 from placer.graph.tensor import GraphTensor
 
 if TYPE_CHECKING:
@@ -164,6 +165,8 @@ def experts(
         ids,
         _expert_scale(build, il, f"ffn_down{suffix}"),
     )
+    if build.arch == "mistral4":  # what it reads can exceed f16: llama-graph.cpp:2356
+        y.name = WIDE_SOURCE
     bias = build.of_layer(il, f"ffn_down{suffix}.bias")
     y = y if bias is None else ops.add_id(y, bias, ids)
     if not routing.weight_first:

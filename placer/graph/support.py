@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from placer.graph.tensor import GraphTensor
 
+# The name of a multiplication whose second operand must stay f32: ggml_prec_set_src.
+WIDE_SOURCE = "wide source"
 # Mamba-2 states that there are kernels for, elements.
 SCAN_STATES_VULKAN = (128, 256)
 # Heads of a gated delta net that there are kernels for, elements.
@@ -28,7 +30,11 @@ def supports(backend: str, op: GraphTensor) -> bool:
 
 
 def _mul_mat(_backend: str, op: GraphTensor) -> bool:
-    return op.src[0].ne[3] == op.src[1].ne[3] or op.op == "MUL_MAT_ID"
+    return op.src[0].ne[3] == op.src[1].ne[3]
+
+
+def _mul_mat_id(backend: str, op: GraphTensor) -> bool:
+    return op.name != WIDE_SOURCE or backend in ("Metal", "MTL", "SYCL")
 
 
 def _flash_attn(backend: str, op: GraphTensor) -> bool:
@@ -77,6 +83,7 @@ def _lightning_indexer(_backend: str, op: GraphTensor) -> bool:
 
 CHECKS: dict[str, Callable[[str, GraphTensor], bool]] = {
     "MUL_MAT": _mul_mat,
+    "MUL_MAT_ID": _mul_mat_id,
     "FLASH_ATTN_EXT": _flash_attn,
     "SSM_SCAN": _ssm_scan,
     "SCALE": _scale,
