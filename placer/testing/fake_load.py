@@ -38,7 +38,9 @@ class Loader:
 
     def measure(self) -> None:
         """What ``--fit on`` does first: the table, and nothing taken."""
-        needs = self.load.needs(self.config, pipelined=self.load.is_pipelined)
+        needs = self.load.needs(
+            self.config, pipelined=self.load.is_pipelined(self.config)
+        )
         compute = [0, *(device.compute_bytes or 0 for device in needs.devices)]
         self.log.say("I cmn  common_init_: fitting params to device memory ...")
         self._say_buffers("sched_reserve", "compute", compute)
@@ -90,7 +92,7 @@ class Loader:
 
     def compute(self) -> MemoryEstimate:
         """The last buffers, a second time without pipelining where that failed."""
-        if self.load.is_pipelined:
+        if self.load.is_pipelined(self.config):
             self.log.say("I llama_context: pipeline parallelism enabled")
             try:
                 return self._reserve(pipelined=True)

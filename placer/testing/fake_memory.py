@@ -90,10 +90,10 @@ class Load:
             self.shape, self.workload, placement, _machine(config), factor
         )
 
-    @property
-    def is_pipelined(self) -> bool:
+    def is_pipelined(self, config: FakeConfig) -> bool:
         """Whether the devices work as a pipeline."""
-        return is_pipelined(self.shape, self.placement, self.workload)
+        machine = _machine(config)
+        return is_pipelined(self.shape, self.placement, self.workload, machine)
 
 
 def true_needs(

@@ -79,7 +79,7 @@ class Arithmetic:
 
         Weights are asked of all devices first, then the context, then the rest.
         """
-        if is_pipelined(self.shape, placement, self.workload):
+        if is_pipelined(self.shape, placement, self.workload, self.machine):
             # Tried without pipelining where it does not fit with it.
             placement = unpipelined(placement)
         held = self.needs(placement).devices

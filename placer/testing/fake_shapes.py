@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.gguf import Tensor
+from placer.gguf import GGUFFile, Tensor
 from placer.machine import Device, Machine
 from placer.model import LayerShape, ModelShape
+from placer.model.hparams import Hparams
 from placer.units import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from placer.gguf import MetadataValue
+
+ARCHITECTURE = "fake"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +31,17 @@ class FakeLayer:
 
 
 def fake_shape(layers: Sequence[FakeLayer], *, output_kib: int = 1024) -> ModelShape:
-    """A model of these layers; the vocabulary is 1000 tokens, the width 64."""
+    """A model of these layers; the vocabulary is 1000 tokens, the width 64.
+
+    Its architecture has no graph: nothing is known of its compute buffers.
+    """
     return ModelShape(
-        architecture="qwen3moe",
+        architecture=ARCHITECTURE,
         name="fake",
+        hparams=_hparams(len(layers)),
         layers=tuple(_layer(i, layer) for i, layer in enumerate(layers)),
         n_layer_nextn=0,
+        shared_tensors=(),
         input_tensors=(_tensor("token_embd.weight", output_kib),),
         output_tensors=(
             _tensor("output_norm.weight", 1),
@@ -45,6 +56,25 @@ def fake_shape(layers: Sequence[FakeLayer], *, output_kib: int = 1024) -> ModelS
         n_swa=128,
         is_mla=False,
         cache_unknown=None,
+    )
+
+
+def _hparams(n_layer: int) -> Hparams:
+    path = Path("fake.gguf")
+    metadata: dict[str, MetadataValue] = {
+        "general.architecture": ARCHITECTURE,
+        f"{ARCHITECTURE}.block_count": n_layer,
+    }
+    return Hparams(
+        GGUFFile(
+            path=path,
+            shards=(path,),
+            version=3,
+            byte_order="little",
+            metadata=metadata,
+            tensors=(),
+            size_bytes=0,
+        )
     )
 
 
