@@ -31,6 +31,7 @@ VERSION = "0.1.0"
 if TYPE_CHECKING:
     from placer.app import (
         Applied,
+        Companion,
         Inspection,
         Optimized,
         Plan,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Applied",
+    "Companion",
     "InputError",
     "Inspection",
     "InterruptedSearchError",

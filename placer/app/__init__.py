@@ -1,25 +1,33 @@
-"""The verbs, wired: what the command does and what ``import placer`` offers."""
+"""The verbs, wired: what the command does and what ``import placer`` offers.
 
-from placer.app.verbs import (
-    Inspection,
-    Optimized,
-    Plan,
-    Rated,
-    Request,
-    Where,
-    apply,
-    devices,
-    estimate,
-    inspect,
-    optimize,
-    plan,
-    report,
-    undo,
-)
-from placer.app.write import Applied
+A verb is imported when it is first asked for: ``estimate`` needs no engine and no
+search.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from placer.app.companions import Companion
+    from placer.app.rated import Plan, Rated, estimate, plan
+    from placer.app.verbs import (
+        Inspection,
+        Optimized,
+        apply,
+        devices,
+        inspect,
+        optimize,
+        report,
+        undo,
+    )
+    from placer.app.where import Request, Where
+    from placer.app.write import Applied
 
 __all__ = [
     "Applied",
+    "Companion",
     "Inspection",
     "Optimized",
     "Plan",
@@ -35,3 +43,20 @@ __all__ = [
     "report",
     "undo",
 ]
+HOMES = {
+    "Applied": "write",
+    "Companion": "companions",
+    "Plan": "rated",
+    "Rated": "rated",
+    "Request": "where",
+    "Where": "where",
+    "estimate": "rated",
+    "plan": "rated",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The verb or the value, from the module that has it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'placer.app' has no attribute {name!r}")
+    return getattr(import_module(f"placer.app.{HOMES.get(name, 'verbs')}"), name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import InputError
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
-from placer.placement import Workload, whole_number
+from placer.placement import Workload, require_whole_layers, whole_number
 from placer.placement.arguments import Argument, flag_values, parse_arguments
 from placer.profiles import Conf, Profile, read_arguments, read_conf
 
@@ -98,11 +98,15 @@ class Folders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Changes to the workload from the command line; None leaves the profile's."""
+    """Changes to the workload from the command line; None leaves the profile's.
+
+    ``companions`` are flags of models that are loaded beside the model.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     extra_args: tuple[str, ...] = ()
     devices: tuple[str, ...] | None = None
+    companions: tuple[str, ...] = ()
 
 
 def resolve(name: str, folders: Folders, asked: Asked) -> Target:
@@ -112,7 +116,7 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
         InputError: neither is there, or either is damaged.
     """
     if name.endswith(".gguf") or os.sep in name:
-        return _bare_model(_model_path(name, folders), asked)
+        return _bare_model(model_path(name, folders), asked)
     conf = read_conf(folders.conf_path)
     profile = conf.profile(name)
     if profile.model is None:
@@ -127,7 +131,7 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
             f"--arg {asked.extra_args[0]} would not be in the profile",
             hint=f"write it to EXTRA_ARGS of [{name}] instead",
         )
-    file = read_gguf(_model_path(profile.model, folders))
+    file = read_gguf(model_path(profile.model, folders))
     shape = model_shape(file)
     arguments = read_arguments(profile)
     flags = flag_values(arguments)
@@ -137,7 +141,7 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
         shape=shape,
         workload=workload_of(flags, shape, asked),
         placement_args=_tokens(arguments, PLACEMENT_FLAGS),
-        extra_args=_passed_through(arguments),
+        extra_args=_passed_through(arguments) + asked.companions,
         devices=asked.devices or _devices(flags),
         rpc=flags.get("--rpc"),
         profile=profile,
@@ -160,7 +164,7 @@ def _bare_model(path: Path, asked: Asked) -> Target:
         file=file,
         shape=shape,
         workload=workload_of(flag_values(arguments), shape, asked),
-        extra_args=_passed_through(arguments),
+        extra_args=_passed_through(arguments) + asked.companions,
         devices=asked.devices,
         rpc=flag_values(arguments).get("--rpc"),
     )
@@ -186,11 +190,7 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
         "kv_offload": ON.get(flags.get("-kvo", "")),
         "op_offload": ON.get(flags.get("--op-offload", "")),
     }
-    if flags.get("-sm") in ("row", "tensor"):
-        raise InputError(
-            f"-sm {flags['-sm']} is not understood yet",
-            hint="take it out of the profile: placer places whole layers",
-        )
+    require_whole_layers(flags)
     values |= {key: value for key, value in asked.values.items() if value is not None}
     if (values["parallel"] or -1) < 0:
         values["parallel"] = SLOTS_AUTO
@@ -244,7 +244,7 @@ def _passed_through(arguments: Sequence[Argument]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _model_path(name: str, folders: Folders) -> Path:
+def model_path(name: str, folders: Folders) -> Path:
     """The file itself, or under the models folder.
 
     Raises:

@@ -113,7 +113,8 @@ def find_binary(given: Path | None, bundled: Path | None = None) -> Path:
         raise MachineError(
             "no llama-server is on PATH",
             hint=f"install llama.cpp or name it with --server or {SERVER_VARIABLE}; "
-            "--emulate 400,300 tries placer without a GPU",
+            "--emulate 400,300 tries placer without a GPU; estimate and plan need "
+            "neither with --devices or --machine",
         )
     return Path(on_path)
 

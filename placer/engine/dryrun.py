@@ -86,6 +86,7 @@ def estimate_of(facts: LogFacts, machine: Machine) -> MemoryEstimate | None:
         host=_triple(rows["Host"], None),
         source="dry-run",
         graph_splits=facts.graph_splits,
+        projector_bytes=facts.projector_bytes,
     )
 
 

@@ -75,6 +75,7 @@ class LogFacts:
         decode_failed: the line on which a running server gave up a batch.
         aborted: the line of an abort: a CUDA error, an assertion.
         errors: every line of level E, for the curious.
+        projector_bytes: what an image projector takes at most, where one is loaded.
     """
 
     buffers: tuple[Buffer, ...] = ()
@@ -91,6 +92,7 @@ class LogFacts:
     decode_failed: str | None = None
     aborted: str | None = None
     errors: tuple[str, ...] = ()
+    projector_bytes: int | None = None
 
 
 NUMBER = r"([\d.]+)"
@@ -126,6 +128,8 @@ TABLE_DEVICE = re.compile(
 TABLE_HOST = re.compile(r"\|\s+- Host\s*\|\s*\d+ =\s*(\d+) \+\s*(\d+) \+\s*(\d+)\s*\|")
 TABLE_HEAD = re.compile(r"memory breakdown \[MiB\]")
 PCI = re.compile(r"using device (\S+) \(.*\) \(([0-9a-fA-F]{4,8}:[0-9a-fA-F:.]+)\)")
+# server-context.cpp:1182, build 11434
+PROJECTOR = re.compile(rf"worst-case memory usage of mmproj is {NUMBER} MiB")
 READY = re.compile(r"(server is listening on|\blistening on) http")
 REFUSED = re.compile(
     r"(error: invalid argument|error while handling|error: unknown argument"
@@ -174,6 +178,7 @@ class _Reader:
         self._first: dict[str, str] = {}
         self._pipelined = False
         self._retried = False
+        self._projector: int | None = None
 
     def feed(self, line: str) -> None:
         """Take in one line."""
@@ -213,6 +218,8 @@ class _Reader:
             self._add_row("Host", None, None, match.groups())
         elif match := PCI.search(line):
             self._pci[match[1]] = match[2]
+        elif match := PROJECTOR.search(line):
+            self._projector = _mib(match[1])
 
     def _add_row(
         self, device: str, total: str | None, free: str | None, parts: tuple[str, ...]
@@ -288,6 +295,7 @@ class _Reader:
             decode_failed=self._first.get("decode_failed"),
             aborted=self._first.get("aborted"),
             errors=tuple(self._errors),
+            projector_bytes=self._projector,
         )
 
 

@@ -56,6 +56,8 @@ class Device:
         link_generation: of its PCIe link, by a machine file; None where not known.
         link_width: lanes of that link.
         free_is_assumed: whether nobody has seen the free memory.
+        overhead_bytes: what the backend takes beside the engine's buffers once it
+            computes, which no reservation shows.
     """
 
     name: str
@@ -68,6 +70,12 @@ class Device:
     link_generation: int | None = None
     link_width: int | None = None
     free_is_assumed: bool = False
+    overhead_bytes: int = 0
+
+    @property
+    def usable_bytes(self) -> int:
+        """What the engine's buffers can take."""
+        return self.free_bytes - self.overhead_bytes
 
     @property
     def backend(self) -> str:

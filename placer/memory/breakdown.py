@@ -34,9 +34,20 @@ class MemoryEstimate:
         host: what the CPU holds.
         source: ``"formula"`` or ``"dry-run"``: who says so.
         graph_splits: of the prefill and the decode graph, where known.
+        projector_bytes: what an image projector would take at most beside it, where
+            the engine was given one and says so.
     """
 
     devices: tuple[MemoryBreakdown, ...]
     host: MemoryBreakdown
     source: str
     graph_splits: tuple[int, int] | None = None
+    projector_bytes: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every figure is known."""
+        return all(
+            held.context_bytes is not None and held.compute_bytes is not None
+            for held in (*self.devices, self.host)
+        )

@@ -1,6 +1,11 @@
 """What is asked (Workload), what is decided (Placement), and how flags say both."""
 
-from placer.placement.flags import placement_args, placement_from_args, whole_number
+from placer.placement.flags import (
+    placement_args,
+    placement_from_args,
+    require_whole_layers,
+    whole_number,
+)
 from placer.placement.overrides import (
     Override,
     buffer_of_tensors,
@@ -22,5 +27,6 @@ __all__ = [
     "parse_overrides",
     "placement_args",
     "placement_from_args",
+    "require_whole_layers",
     "whole_number",
 ]

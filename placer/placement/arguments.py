@@ -5,10 +5,10 @@ by spaces and tabs, quotes and backslashes mean nothing, and a token with ``*``,
 or ``[`` stays as it is unless a file of the working folder matches it.
 
 llama-server looks a token up whole, after turning ``_`` into ``-`` in one that
-begins with ``--``, and takes the next token as its value (common/arg.cpp:817-868):
+begins with ``--``, and takes the next token as its value (common/arg.cpp:822-868):
 ``--flag=value`` is an invalid argument. The last of a repeated flag wins, except that
-``-ot``, ``-cmoe`` and ``-ncmoe`` add to one list (arg.cpp:2715-2741). Lines are those
-of build 10435.
+``-ot``, ``-cmoe`` and ``-ncmoe`` add to one list (arg.cpp:2757-2775), and
+``--spec-type`` to another. Lines are those of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from placer.errors import InputError, placed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _TOKEN = re.compile(r"[ \t]*[^ \t]+")
+LISTS = frozenset({"-ot", "--spec-type"})  # each value adds to those before
 OVERRIDES = frozenset({"-ot", "-cmoe", "-ncmoe"})  # one list, the first match wins
 
 
@@ -69,44 +70,60 @@ def _switch(*spellings: str, off: tuple[str, ...] = ()) -> Option:
 
 # common/arg.cpp, in its order; the line is that of the first spelling.
 OPTIONS = (
-    _flag("-t", "--threads"),  # 1515
-    _flag("-tb", "--threads-batch"),  # 1525
-    _flag("-c", "--ctx-size"),  # 1637
-    _flag("-b", "--batch-size"),  # 1659
-    _flag("-ub", "--ubatch-size"),  # 1666
-    _switch("--swa-full"),  # 1680
-    _flag("-cram", "--cache-ram"),  # 1706
-    _switch("-kvu", "--kv-unified", off=("-no-kvu", "--no-kv-unified")),  # 1714
-    _flag("-fa", "--flash-attn"),  # 1744
-    _switch("-kvo", "--kv-offload", off=("-nkvo", "--no-kv-offload")),  # 2404
-    _switch("--repack", off=("-nr", "--no-repack")),  # 2412
-    _switch("--no-host"),  # 2420
-    _flag("-ctk", "--cache-type-k"),  # 2427
-    _flag("-ctv", "--cache-type-v"),  # 2440
-    _flag("-np", "--parallel"),  # 2534
-    _flag("--rpc"),  # 2630
-    _switch("--mlock"),  # 2639
-    _switch("--mmap", off=("--no-mmap",)),  # 2647
-    _switch("-dio", "--direct-io", off=("-ndio", "--no-direct-io")),  # 2656
-    _flag("-lm", "--load-mode"),  # 2665
-    _flag("-dev", "--device"),  # 2699
-    _flag("-ot", "--override-tensor"),  # 2715
-    _switch("-cmoe", "--cpu-moe"),  # 2721
-    _flag("-ncmoe", "--n-cpu-moe"),  # 2728
-    _flag("-ngl", "--gpu-layers", "--n-gpu-layers"),  # 2744
-    _flag("-sm", "--split-mode"),  # 2762
-    _flag("-ts", "--tensor-split"),  # 2786
-    _flag("-mg", "--main-gpu"),  # 2813
-    _flag("-fit", "--fit"),  # 2823
-    _flag("-fitt", "--fit-target"),  # 2851
-    _flag("-fitc", "--fit-ctx"),  # 2876
-    _switch("--op-offload", off=("--no-op-offload",)),  # 2902
+    _flag("-t", "--threads"),  # 1520
+    _flag("-tb", "--threads-batch"),  # 1530
+    _flag("-c", "--ctx-size"),  # 1642
+    _flag("-b", "--batch-size"),  # 1672
+    _flag("-ub", "--ubatch-size"),  # 1679
+    _switch("--swa-full"),  # 1693
+    _flag("-cram", "--cache-ram"),  # 1719
+    _switch("-kvu", "--kv-unified", off=("-no-kvu", "--no-kv-unified")),  # 1727
+    _flag("-fa", "--flash-attn"),  # 1757
+    _switch("-kvo", "--kv-offload", off=("-nkvo", "--no-kv-offload")),  # 2417
+    _switch("--repack", off=("-nr", "--no-repack")),  # 2425
+    _switch("--no-host"),  # 2433
+    _flag("-ctk", "--cache-type-k"),  # 2440
+    _flag("-ctv", "--cache-type-v"),  # 2453
+    _flag("-np", "--parallel"),  # 2547
+    _flag("--rpc"),  # 2683
+    _switch("--mlock"),  # builds before 11434
+    _switch("--mmap", off=("--no-mmap",)),  # builds before 11434
+    _switch(
+        "-dio", "--direct-io", off=("-ndio", "--no-direct-io")
+    ),  # builds before 11434
+    _flag("-lm", "--load-mode"),  # 2694
+    _flag("-dev", "--device"),  # 2741
+    _flag("-ot", "--override-tensor"),  # 2757
+    _switch("-cmoe", "--cpu-moe"),  # 2763
+    _flag("-ncmoe", "--n-cpu-moe"),  # 2770
+    _flag("-ngl", "--gpu-layers", "--n-gpu-layers"),  # 2792
+    _flag("-sm", "--split-mode"),  # 2810
+    _flag("-ts", "--tensor-split"),  # 2834
+    _flag("-mg", "--main-gpu"),  # 2861
+    _flag("-fit", "--fit"),  # 2871
+    _flag("-fitt", "--fit-target"),  # 2899
+    _flag("-fitc", "--fit-ctx"),  # 2924
+    _switch("--op-offload", off=("--no-op-offload",)),  # 2950
+    # Models that are loaded beside the model.
+    _flag("-mm", "--mmproj"),  # 2581
+    _switch("--mmproj-offload", off=("--no-mmproj-offload",)),  # 2604
+    _flag("-mmdev", "--mmproj-device"),  # 2613
+    _flag("-ctkd", "--spec-draft-type-k", "--cache-type-k-draft"),  # 4100
+    _flag("-ctvd", "--spec-draft-type-v", "--cache-type-v-draft"),  # 4113
+    _flag("-otd", "--spec-draft-override-tensor", "--override-tensor-draft"),  # 4126
+    _switch("-cmoed", "--spec-draft-cpu-moe", "--cpu-moe-draft"),  # 4132
+    _flag("-ncmoed", "--spec-draft-n-cpu-moe", "--n-cpu-moe-draft"),  # 4139
+    _flag("--spec-draft-n-max"),  # 4150
+    _flag("-devd", "--spec-draft-device", "--device-draft"),  # 4238
+    _flag("-ngld", "--spec-draft-ngl", "--gpu-layers-draft", "--n-gpu-layers-draft"),
+    _flag("-md", "--spec-draft-model", "--model-draft"),  # 4266
+    _flag("--spec-type"),  # 4274
 )
 _BY_SPELLING = {text: o for o in OPTIONS for text in (*o.spellings, *o.off)}
 
 
 def option_of(token: str) -> Option | None:
-    """The flag that a token spells, as arg.cpp:820-824 looks it up."""
+    """The flag that a token spells, as arg.cpp:825-828 looks it up."""
     return _BY_SPELLING.get(_normal(token))
 
 
@@ -119,17 +136,25 @@ def parse_arguments(
         InputError: a flag that needs a value has none, or is spelled
             ``--flag=value``; with ``path`` and ``line``.
     """
-    tokens = _TOKEN.findall(text.strip(" \t"))
+    with placed(path, line):
+        return read_tokens(_TOKEN.findall(text.strip(" \t")))
+
+
+def read_tokens(tokens: Sequence[str]) -> tuple[Argument, ...]:
+    """The arguments that whole tokens are; a token may hold blanks, as a path may.
+
+    Raises:
+        InputError: as for ``parse_arguments``.
+    """
     arguments: list[Argument] = []
     at = 0
     while at < len(tokens):
-        with placed(path, line):
-            argument, at = _read_argument(tokens, at)
+        argument, at = _read_argument(tokens, at)
         arguments.append(argument)
     return tuple(arguments)
 
 
-def _read_argument(tokens: list[str], at: int) -> tuple[Argument, int]:
+def _read_argument(tokens: Sequence[str], at: int) -> tuple[Argument, int]:
     token = tokens[at].lstrip(" \t")
     option = option_of(token)
     if option is None:
@@ -162,14 +187,14 @@ def _refuse_equals(token: str) -> None:
 def flag_values(arguments: Iterable[Argument]) -> Mapping[str, str]:
     """The value of each flag by its name, as llama-server ends up with it.
 
-    Every ``-ot`` is joined by commas into one.
+    Every ``-ot`` is joined by commas into one, and so is every ``--spec-type``.
     """
     values: dict[str, str] = {}
     for argument in arguments:
         if argument.option is None or argument.value is None:
             continue
         name, value = argument.option.name, argument.value
-        if name == "-ot" and name in values:
+        if name in LISTS and name in values:
             value = f"{values[name]},{value}"
         values[name] = value
     return values

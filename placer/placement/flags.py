@@ -19,7 +19,7 @@ from placer.placement.placement import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from placer.machine import Machine
     from placer.model import ModelShape
@@ -76,6 +76,7 @@ def placement_from_args(
     flags = flag_values(arguments)
     act = _layers_on_gpu(flags.get("-ngl", "auto"), shape.n_slots)
     main_gpu = None
+    require_whole_layers(flags)
     if flags.get("-sm") == "none":
         main_gpu = whole_number("-mg", flags.get("-mg", "0"))
         if not 0 <= main_gpu < len(machine.devices):
@@ -95,6 +96,20 @@ def placement_from_args(
         main_gpu=main_gpu,
         unpipelined=bool(overrides) and not exceptions,
     )
+
+
+def require_whole_layers(flags: Mapping[str, str]) -> None:
+    """Check that a split is by whole layers, which is all that placer knows.
+
+    Raises:
+        InputError: ``-sm row`` or ``-sm tensor``, or no mode at all.
+    """
+    mode = flags.get("-sm", "layer")
+    if mode not in ("none", "layer"):
+        raise InputError(
+            f"-sm {mode} is not understood: placer places whole layers",
+            hint="use -sm layer or -sm none, or ask llama-server itself",
+        )
 
 
 def whole_number(flag: str, text: str) -> int:
@@ -145,7 +160,7 @@ def _shares(text: str, machine: Machine) -> tuple[float, ...]:
 def _overrides(arguments: Sequence[Argument]) -> tuple[Override, ...]:
     """``-ot``, ``-cmoe`` and ``-ncmoe`` in order: they share one list.
 
-    Source: common.h:1113, arg.cpp:2720.
+    Source: common.h:1113, arg.cpp:2763.
     """
     found: list[Override] = []
     for argument in arguments:

@@ -78,7 +78,7 @@ def plan_candidates(
     candidates: list[Candidate] = []
     for family in families_for(shape, workload, machine):
         for margin_bytes in MARGINS_BYTES:
-            room = [device.free_bytes - margin_bytes for device in machine.devices]
+            room = [device.usable_bytes - margin_bytes for device in machine.devices]
             spread = settle(family, room, compute_of).spread
             if spread is None:
                 continue
@@ -195,8 +195,12 @@ def strategy_of(placement: Placement, shape: ModelShape) -> Strategy:
 
 
 def headroom_bytes(estimate: MemoryEstimate, machine: Machine) -> tuple[int, ...]:
-    """What each device would have left."""
+    """What each device would have left.
+
+    A device that uses the host's memory has to leave room for what the host holds.
+    """
+    shared = estimate.host.total_bytes if machine.is_unified else 0
     return tuple(
-        device.free_bytes - held.total_bytes
+        device.usable_bytes - held.total_bytes - shared
         for device, held in zip(machine.devices, estimate.devices, strict=True)
     )

@@ -276,7 +276,7 @@ class FamilySearch:
         By formula first, which costs nothing, then by the engine's dry run.
         """
         test = self.search.test
-        free = [device.free_bytes for device in test.machine.devices]
+        free = [device.usable_bytes for device in test.machine.devices]
         formula = formula_compute(test.shape, test.workload, test.machine)
 
         def dry(placement: Placement) -> Sequence[int]:

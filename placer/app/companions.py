@@ -1,0 +1,205 @@
+"""Models that are loaded beside the model: an image projector, a draft model.
+
+Sources are files of llama.cpp build 11434.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from placer.app.target import model_path
+from placer.errors import InputError
+from placer.gguf import read_gguf
+from placer.memory import MemoryBreakdown, estimate_memory
+from placer.memory.weights import allocated_bytes
+from placer.model import model_shape
+from placer.placement import placement_args, placement_from_args
+from placer.placement.arguments import flag_values, read_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from placer.app.target import Folders, Target
+    from placer.gguf import GGUFFile
+    from placer.machine import Machine
+    from placer.model import ModelShape
+    from placer.placement import Placement, Workload
+
+PROJECTOR, DRAFT = "mmproj", "draft"
+# Kinds of drafting that use layers of the model itself, for which there is no formula:
+# common/speculative.cpp.
+OWN_LAYERS = frozenset({"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"})
+# Flags of drafting, to be kept out of a dry run of the model alone.
+DRAFTING = frozenset("-md -ngld -devd -otd -cmoed -ncmoed -ctkd -ctvd".split())
+NOTHING = MemoryBreakdown(model_bytes=0, context_bytes=0, compute_bytes=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A model beside the model, and what it holds.
+
+    Attributes:
+        kind: ``"mmproj"`` or ``"draft"``.
+        name: of its file.
+        devices: one a device, in the machine's order.
+        host: what the CPU holds of it.
+    """
+
+    kind: str
+    name: str
+    devices: tuple[MemoryBreakdown, ...]
+    host: MemoryBreakdown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """All that a target loads beside its model.
+
+    Attributes:
+        flags: the target's flags by name.
+        projector: the file of an image projector, None where there is none.
+        draft: the file of a draft model, None where there is none.
+    """
+
+    flags: Mapping[str, str]
+    projector: GGUFFile | None = None
+    draft: GGUFFile | None = None
+
+    def on(
+        self, placement: Placement, target: Target, machine: Machine
+    ) -> tuple[Companion, ...]:
+        """What each would hold beside the target's model, so placed."""
+        found = []
+        if self.projector is not None:
+            found.append(self._projector(self.projector, machine))
+        if self.draft is not None:
+            found.append(self._draft(self.draft, placement, target, machine))
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of them, in words."""
+        notes = []
+        if self.projector is not None:
+            notes.append("the projector's own compute buffer is not known")
+        notes += [
+            f"what --spec-type {kind} takes is not known" for kind in self.unknown
+        ]
+        return tuple(notes)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The kinds of drafting that placer has no formula for."""
+        kinds = set(self.flags.get("--spec-type", "").split(","))
+        return tuple(sorted(OWN_LAYERS & kinds))
+
+    def _projector(self, file: GGUFFile, machine: Machine) -> Companion:
+        """The projector: all of it on the first device, clip.cpp:188.
+
+        The engine asks the registry for its first GPU, whatever ``-dev`` says, unless
+        ``-mmdev`` names one; ``--no-mmproj-offload`` keeps it on the CPU.
+        """
+        names = [device.name for device in machine.devices]
+        named = self.flags.get("-mmdev", names[0])
+        on_host = self.flags.get("--mmproj-offload") == "off" or named == "none"
+        if not on_host and named not in names:
+            raise InputError(
+                f"-mmdev {named} is no device", hint=f"there are {', '.join(names)}"
+            )
+        index = None if on_host else names.index(named)
+        backend = "CPU" if index is None else machine.devices[index].backend
+        held = MemoryBreakdown(
+            model_bytes=sum(allocated_bytes(t, backend) for t in file.tensors),
+            context_bytes=0,
+            compute_bytes=None,
+        )
+        return Companion(
+            kind=PROJECTOR,
+            name=file.path.name,
+            devices=tuple(held if i == index else NOTHING for i in range(len(names))),
+            host=held if index is None else NOTHING,
+        )
+
+    def _draft(
+        self, file: GGUFFile, placement: Placement, target: Target, machine: Machine
+    ) -> Companion:
+        shape = model_shape(file)
+        estimate = estimate_memory(
+            shape,
+            draft_workload(target.workload, self.flags),
+            self._draft_placement(shape, placement, target, machine),
+            machine,
+        )
+        return Companion(
+            kind=DRAFT,
+            name=file.path.name,
+            devices=estimate.devices,
+            host=estimate.host,
+        )
+
+    def _draft_placement(
+        self,
+        shape: ModelShape,
+        placement: Placement,
+        target: Target,
+        machine: Machine,
+    ) -> Placement:
+        """Where the draft's layers go.
+
+        It shares ``-ts``, ``-sm`` and ``-mg`` with the model, and has ``-ngld``,
+        ``-otd``, ``-cmoed`` and ``-ncmoed`` of its own: common/speculative.cpp:2521.
+        """
+        if "-devd" in self.flags:
+            raise InputError(
+                "-devd is not understood", hint="leave it out: it follows --device"
+            )
+        bare = replace(placement, exceptions=frozenset(), unpipelined=False)
+        args = placement_args(bare, target.shape)
+        args[args.index("-ngl") + 1] = self.flags.get("-ngld", "all")
+        if "-otd" in self.flags:
+            args += ["-ot", self.flags["-otd"]]
+        if self.flags.get("-cmoed") == "on":
+            args += ["-cmoe"]
+        if "-ncmoed" in self.flags:
+            args += ["-ncmoe", self.flags["-ncmoed"]]
+        return placement_from_args(args, shape, machine)
+
+
+def companions_of(target: Target, folders: Folders) -> Companions:
+    """What the target's flags load beside its model.
+
+    Raises:
+        InputError: one of the files is not there, or no whole GGUF.
+    """
+    flags = flag_values(read_tokens(target.extra_args))
+    files = {
+        flag: read_gguf(model_path(flags[flag], folders))
+        for flag in ("-mm", "-md")
+        if flag in flags
+    }
+    return Companions(flags=flags, projector=files.get("-mm"), draft=files.get("-md"))
+
+
+def draft_workload(workload: Workload, flags: Mapping[str, str]) -> Workload:
+    """What the draft's context is asked for: common/speculative.cpp:2593.
+
+    As many tokens as the model's, the same batches and slots; cache types of its own,
+    f16 where ``-ctkd`` and ``-ctvd`` do not say.
+    """
+    return replace(
+        workload, type_k=flags.get("-ctkd", "f16"), type_v=flags.get("-ctvd", "f16")
+    )
+
+
+def without_drafting(tokens: Sequence[str]) -> tuple[str, ...]:
+    """The flags of a launch that loads no draft model."""
+    kept: list[str] = []
+    at = 0
+    for argument in read_tokens(tokens):
+        option = argument.option
+        size = 2 if option is not None and option.takes_value else 1
+        if argument.name not in DRAFTING:
+            kept += tokens[at : at + size]
+        at += size
+    return tuple(kept)
