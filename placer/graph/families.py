@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net, mla, own, recipes
+from placer.graph import delta_net, mla, own, recipes, sparse
 from placer.graph.build import UnknownGraphError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **own.GRAPHS,
     **delta_net.GRAPHS,
     **mla.GRAPHS,
+    **sparse.GRAPHS,
 }
 
 

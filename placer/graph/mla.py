@@ -160,7 +160,7 @@ def attend_latent(
     *,
     name: str = "attn_output",
     sinks: GraphTensor | None = None,
-    mask: Callable[[], GraphTensor] | None = None,
+    mask: GraphTensor | None = None,
 ) -> GraphTensor:
     """build_attn over a cache of latents, llama-graph.cpp:3056 and :3114.
 
@@ -171,7 +171,7 @@ def attend_latent(
         il: the layer.
         name: of the output projection; ``""`` for none.
         sinks: one logit a head that takes attention away.
-        mask: what makes the mask, where it is not the input's own.
+        mask: where it is not the input's own.
     """
     q, k, v = heads.q, heads.k, heads.v
     if k is None or v is None:
@@ -182,7 +182,7 @@ def attend_latent(
     kind = work.type_k.upper()
     cache = build.stored(il, kind, head, inp.n_kv, work.n_stream, name="cache_k")
     build.graph.expand(stored_k(build, cache, k, inp))
-    found = inp.mask if mask is None else mask()
+    found = inp.mask if mask is None else mask
     seen = k_view(build, cache, head, 1, inp.n_kv)
     values = ops.view(seen, (v.ne[0], *seen.ne[1:]), seen.nb[1:])
     v_mla = build.must(il, "attn_v_b.weight")

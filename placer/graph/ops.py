@@ -218,6 +218,14 @@ def top_k(a: GraphTensor, k: int) -> GraphTensor:
     return GraphTensor("TOP_K", "I32", (k, *a.ne[1:]), [a])
 
 
+def lightning_indexer(
+    q: GraphTensor, k: GraphTensor, weights: GraphTensor, mask: GraphTensor
+) -> GraphTensor:
+    """F32 [cells, tokens, 1, streams]: how much each token wants each cell."""
+    ne = (k.ne[2], q.ne[2], 1, q.ne[3])
+    return GraphTensor("LIGHTNING_INDEXER", "F32", ne, [q, k, weights, mask])
+
+
 def flash_attn_ext(
     q: GraphTensor, k: GraphTensor, v: GraphTensor, mask: Maybe, sinks: Maybe = None
 ) -> GraphTensor:

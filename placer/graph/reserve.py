@@ -103,7 +103,7 @@ class _Builder:
         batch = Batch(n_tokens=slots, n_seqs=slots, n_outputs=slots)
         build, decode = self.scheduled(layout, batch)
         has_delta = any(name == "delta_step" for name, _, _ in build.fused_nodes)
-        for name in ("flash_attn", "delta_step"):
+        for name in ("flash_attn", "delta_step", "lightning_indexer"):
             demanded = name == "flash_attn" and self._workload.flash_attn == "on"
             if not demanded and not _runs_at_home(build, name):
                 layout = replace(layout, fused=layout.fused - {name})

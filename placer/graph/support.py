@@ -77,8 +77,15 @@ def _gated_linear_attn(_backend: str, op: GraphTensor) -> bool:
     return op.src[0].ne[0] == 64
 
 
-def _lightning_indexer(_backend: str, op: GraphTensor) -> bool:
-    return op.src[0].ne[0] == 128
+def _lightning_indexer(backend: str, op: GraphTensor) -> bool:
+    head, n_head = op.src[0].ne[:2]
+    is_known = backend not in CUDA_LIKE or n_head in INDEX_HEADS_CUDA
+    return head == INDEX_HEAD and is_known
+
+
+# ggml_cuda_lightning_indexer_supported
+CUDA_LIKE = frozenset({"CUDA", "ROCm", "MUSA"})
+INDEX_HEAD, INDEX_HEADS_CUDA = 128, frozenset({4, 32, 64})
 
 
 CHECKS: dict[str, Callable[[str, GraphTensor], bool]] = {
