@@ -288,16 +288,21 @@ def _expert_unit(
     build: Build, gate: GraphTensor, up: GraphTensor, il: int, routing: Routing
 ) -> GraphTensor:
     if routing.activation == "situ":
-        act = ops.scale(ops.unary("TANH", ops.scale(gate)))
-        act = ops.mul(act, ops.unary("SIGMOID", gate))
-        if build.hparams.number("situ_linear_beta", 0.0) > 0:
-            up = ops.scale(ops.unary("TANH", ops.scale(up)))
-        return ops.mul(act, up)
+        return situ(build, gate, up)
     limit = _clamp(build, "swiglu_clamp_exp", il)
     is_clamped = routing.activation == "silu" and limit > CLAMP_EPS
     if is_clamped and build.arch not in CLAMPS_FUSED_EXPERTS:
         return _clamped(gate, up)
     return ops.glu(GATED[routing.activation], gate, up)
+
+
+def situ(build: Build, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
+    """Kimi K3's gated unit: kimi_k3_situ, kimi-k3.cpp:156, and llama-graph.cpp."""
+    act = ops.scale(ops.unary("TANH", ops.scale(gate)))
+    act = ops.mul(act, ops.unary("SIGMOID", gate))
+    if build.hparams.number("activation.situ_linear_beta", 0.0) > 0:
+        up = ops.scale(ops.unary("TANH", ops.scale(up)))
+    return ops.mul(act, up)
 
 
 def _summed(build: Build, y: GraphTensor, n_used: int) -> GraphTensor:

@@ -141,15 +141,19 @@ def absorbed(
 def unfolded(
     build: Build, kv: GraphTensor, k_pe: GraphTensor, il: int, s: LatentShape
 ) -> tuple[GraphTensor, GraphTensor]:
-    """Keys and values of every head, made of the latent."""
+    """Keys and values of every head, made of the latent.
+
+    The shared part of the keys comes last, but first in Kimi's: kimi-linear.cpp:471.
+    """
     n = build.n_tokens
     made = ops.mul_mat(build.must(il, "attn_kv_b.weight"), kv)
     head = 4 * (s.n_nope + s.head_v)
     nb = (head, head * s.n_head)
     still = ops.view(made, (s.n_nope, s.n_head, n), nb)
     v = ops.cont(ops.view(made, (s.head_v, s.n_head, n), nb))
-    k = ops.concat(still, ops.repeat(k_pe, s.n_rope, s.n_head, n, 1), 0)
-    return k, v
+    shared = ops.repeat(k_pe, s.n_rope, s.n_head, n, 1)
+    parts = (shared, still) if build.arch.startswith("kimi") else (still, shared)
+    return ops.concat(*parts, 0), v
 
 
 def attend_latent(

@@ -226,6 +226,11 @@ def lightning_indexer(
     return GraphTensor("LIGHTNING_INDEXER", "F32", ne, [q, k, weights, mask])
 
 
+def hc_pre(x: GraphTensor, weights: GraphTensor) -> GraphTensor:
+    """F32 [n_embd, tokens]: streams [n_embd, streams, tokens] summed by weight."""
+    return GraphTensor("DSV4_HC_PRE", "F32", (x.ne[0], x.ne[2], 1, 1), [x, weights])
+
+
 def flash_attn_ext(
     q: GraphTensor, k: GraphTensor, v: GraphTensor, mask: Maybe, sinks: Maybe = None
 ) -> GraphTensor:

@@ -77,6 +77,18 @@ def _gated_linear_attn(_backend: str, op: GraphTensor) -> bool:
     return op.src[0].ne[0] == 64
 
 
+def _hc_pre(backend: str, op: GraphTensor) -> bool:
+    return backend != "Vulkan" or op.src[0].ne[1] == HC_STREAMS_VULKAN
+
+
+def _hc_post(backend: str, op: GraphTensor) -> bool:
+    return backend != "Vulkan" or op.src[1].ne[1] == HC_STREAMS_VULKAN
+
+
+# Streams of hyper-connections that there are kernels for.
+HC_STREAMS_VULKAN = 4
+
+
 def _lightning_indexer(backend: str, op: GraphTensor) -> bool:
     head, n_head = op.src[0].ne[:2]
     is_known = backend not in CUDA_LIKE or n_head in INDEX_HEADS_CUDA
@@ -97,6 +109,8 @@ CHECKS: dict[str, Callable[[str, GraphTensor], bool]] = {
     "GATED_DELTA_NET": _gated_delta_net,
     "GATED_LINEAR_ATTN": _gated_linear_attn,
     "LIGHTNING_INDEXER": _lightning_indexer,
+    "DSV4_HC_PRE": _hc_pre,
+    "DSV4_HC_POST": _hc_post,
     "ARGSORT": _contiguous,
     "SOFT_MAX": _contiguous,
 }
