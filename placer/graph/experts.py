@@ -115,12 +115,14 @@ def _gated_unit(
     build: Build, gate: GraphTensor, up: GraphTensor, il: int, activation: str
 ) -> GraphTensor:
     limit = _clamp(build, "swiglu_clamp_shexp", il) if activation == "silu" else 0.0
-    if limit <= CLAMP_EPS or build.arch in CLAMPS_FUSED:
+    if limit <= CLAMP_EPS:
         return ops.glu(GATED[activation], gate, up)
-    return _clamped(gate, up)
+    return _clamped(gate, up, is_fused=build.arch in CLAMPS_FUSED)
 
 
-def _clamped(gate: GraphTensor, up: GraphTensor) -> GraphTensor:
+def _clamped(gate: GraphTensor, up: GraphTensor, *, is_fused: bool) -> GraphTensor:
+    if is_fused:
+        return ops.glu("SWIGLU_CLAMP", gate, up)
     up = ops.same("CLAMP", up)
     return ops.mul(ops.same("CLAMP", ops.unary("SILU", gate)), up)
 
@@ -290,9 +292,8 @@ def _expert_unit(
     if routing.activation == "situ":
         return situ(build, gate, up)
     limit = _clamp(build, "swiglu_clamp_exp", il)
-    is_clamped = routing.activation == "silu" and limit > CLAMP_EPS
-    if is_clamped and build.arch not in CLAMPS_FUSED_EXPERTS:
-        return _clamped(gate, up)
+    if routing.activation == "silu" and limit > CLAMP_EPS:
+        return _clamped(gate, up, is_fused=build.arch in CLAMPS_FUSED_EXPERTS)
     return ops.glu(GATED[routing.activation], gate, up)
 
 

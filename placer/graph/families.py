@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net, kda, mla, own, recipes, sparse
+from placer.graph import delta_net, hyper, kda, mla, own, recipes, sparse
 from placer.graph.build import UnknownGraphError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **recipes.GRAPHS,
     **own.GRAPHS,
     **delta_net.GRAPHS,
+    **hyper.GRAPHS,
     **kda.GRAPHS,
     **mla.GRAPHS,
     **sparse.GRAPHS,
