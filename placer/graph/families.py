@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net, hyper, kda, mla, own, recipes, sparse
+from placer.graph import delta_net, hyper, kda, lightning, mla, own, recipes, sparse
 from placer.graph.build import UnknownGraphError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **delta_net.GRAPHS,
     **hyper.GRAPHS,
     **kda.GRAPHS,
+    **lightning.GRAPHS,
     **mla.GRAPHS,
     **sparse.GRAPHS,
 }
