@@ -9,6 +9,11 @@ The verbs of the command, as a library::
     found = placer.optimize("glm-q8", where, request)
     print(found.study.found.trial.probe.args)
 
+What a machine that is not there would hold needs neither engine nor GPU::
+
+    there = placer.Where(machine="rtx-4090+rtx-5070-ti")
+    print(placer.estimate("model.gguf", there, request).rated.headroom_bytes)
+
 Every verb returns a value, prints nothing, and raises only ``placer.PlacerError``.
 """
 
@@ -32,10 +37,12 @@ if TYPE_CHECKING:
     from placer.app import (
         Applied,
         Companion,
+        Estimated,
         Inspection,
         Optimized,
         Plan,
         Rated,
+        Relief,
         Request,
         Where,
         apply,
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Applied",
     "Companion",
+    "Estimated",
     "InputError",
     "Inspection",
     "InterruptedSearchError",
@@ -60,6 +68,7 @@ __all__ = [
     "PlacerError",
     "Plan",
     "Rated",
+    "Relief",
     "Request",
     "SearchError",
     "Where",

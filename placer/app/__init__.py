@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from placer.app.companions import Companion
-    from placer.app.rated import Plan, Rated, estimate, plan
+    from placer.app.rated import Estimated, Plan, Rated, estimate, plan
+    from placer.app.relief import Relief
     from placer.app.verbs import (
         Inspection,
         Optimized,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Applied",
     "Companion",
+    "Estimated",
     "Inspection",
     "Optimized",
     "Plan",
     "Rated",
+    "Relief",
     "Request",
     "Where",
     "apply",
@@ -46,8 +49,10 @@ __all__ = [
 HOMES = {
     "Applied": "write",
     "Companion": "companions",
+    "Estimated": "rated",
     "Plan": "rated",
     "Rated": "rated",
+    "Relief": "relief",
     "Request": "where",
     "Where": "where",
     "estimate": "rated",

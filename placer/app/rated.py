@@ -13,6 +13,7 @@ from placer.app.companions import (
     companions_of,
     without_drafting,
 )
+from placer.app.relief import Relief, reliefs
 from placer.app.target import Target, resolve
 from placer.errors import SearchError
 from placer.machine.overhead import with_overhead
@@ -66,6 +67,23 @@ class Rated:
     def tightest(self) -> int:
         """The device with the least left."""
         return self.headroom_bytes.index(min(self.headroom_bytes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimated:
+    """One placement of a target on a machine.
+
+    Attributes:
+        target: the model and what is asked of it.
+        machine: the devices.
+        rated: the placement and what is known of it.
+        reliefs: what would help, where it does not fit.
+    """
+
+    target: Target
+    machine: Machine
+    rated: Rated
+    reliefs: tuple[Relief, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +159,7 @@ class Desk:
 
 def estimate(
     name: str, where: Where, request: Request, placement: tuple[str, ...] = ()
-) -> tuple[Target, Machine, Rated]:
+) -> Estimated:
     """What a placement holds: the given flags, else the profile's, else all on GPUs.
 
     Raises:
@@ -154,7 +172,20 @@ def estimate(
         candidate = candidate_for_placement(
             chosen, target.shape, target.workload, machine
         )
-        return target, machine, rate(candidate, desk)
+        rated = rate(candidate, desk)
+        return Estimated(
+            target=target, machine=machine, rated=rated, reliefs=_reliefs(rated, desk)
+        )
+
+
+def _reliefs(rated: Rated, desk: Desk) -> tuple[Relief, ...]:
+    """What would help on the device that is short of memory."""
+    if min(rated.headroom_bytes) >= 0:
+        return ()
+    target, placement = desk.target, unpipelined(rated.candidate.placement)
+    return reliefs(
+        target.shape, target.workload, placement, desk.machine, rated.tightest
+    )
 
 
 def plan(name: str, where: Where, request: Request) -> Plan:

@@ -12,10 +12,11 @@ from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
 from placer.placement import Workload, require_whole_layers, whole_number
 from placer.placement.arguments import Argument, flag_values, parse_arguments
-from placer.profiles import Conf, Profile, read_arguments, read_conf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from placer.profiles import Conf, Profile
 
 CONF_VARIABLE = "PLACER_CONF"
 MODELS_VARIABLE = "PLACER_MODELS_DIR"
@@ -117,6 +118,8 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
     """
     if name.endswith(".gguf") or os.sep in name:
         return _bare_model(model_path(name, folders), asked)
+    from placer.profiles import read_arguments, read_conf
+
     conf = read_conf(folders.conf_path)
     profile = conf.profile(name)
     if profile.model is None:

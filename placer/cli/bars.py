@@ -1,7 +1,11 @@
-"""Memory of devices as bars: weights, context, compute, free, to scale."""
+"""Memory of devices as bars: weights, context, compute, overhead, free, to scale.
+
+All bars of a picture have one scale: the largest device is as long as there is room.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -10,66 +14,175 @@ from rich.text import Text
 from placer.units import mib
 
 if TYPE_CHECKING:
-    from placer.machine import Device
+    from collections.abc import Sequence
+
+    from placer.app import Rated
+    from placer.machine import Device, Machine
     from placer.memory import MemoryBreakdown
 
 PARTS = (
     ("weights", "█", "cyan"),
     ("context", "▓", "magenta"),
     ("compute", "▒", "yellow"),
+    ("beside", "▚", "blue"),
+    ("overhead", "░", "bright_black"),
 )
-FREE = ("free", "·", "bright_black")
-OVER = ("over", "!", "bold red")
-WIDTH = 28
+FREE = ("free", "·", "green")
+USED = ("in use", " ", "")
+OVER = ("too much", "!", "bold red")
+# Columns of a table besides its bar, and the shortest bar worth drawing.
+COLUMNS = 52
+SHORTEST, LONGEST = 12, 120
 
 
-def memory_bar(held: MemoryBreakdown, free_bytes: int, width: int = WIDTH) -> Text:
-    """One bar; what does not fit stands in red beyond its end."""
-    sizes = (held.model_bytes, held.context_bytes or 0, held.compute_bytes or 0)
-    scale = max(free_bytes, sum(sizes), 1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What one device holds, part by part; None is not known, and drawn as nothing."""
+
+    model_bytes: int
+    context_bytes: int | None
+    compute_bytes: int | None
+    beside_bytes: int
+    overhead_bytes: int
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The parts in the order of ``PARTS``."""
+        return (
+            self.model_bytes,
+            self.context_bytes or 0,
+            self.compute_bytes or 0,
+            self.beside_bytes,
+            self.overhead_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What a table shows: a row a device, and one for the CPU where it is known.
+
+    Attributes:
+        devices: in the machine's order.
+        held: one a device.
+        left_bytes: one a device; negative where it does not fit.
+        host: what the CPU holds.
+        host_total_bytes: of its memory, None where not known.
+    """
+
+    devices: tuple[Device, ...]
+    held: tuple[Held, ...]
+    left_bytes: tuple[int, ...]
+    host: Held | None = None
+    host_total_bytes: int | None = None
+
+    @property
+    def scale_bytes(self) -> int:
+        """The longest bar."""
+        pairs = zip(self.devices, self.held, strict=True)
+        return max(1, *(max(d.total_bytes, sum(h.parts)) for d, h in pairs))
+
+
+def held_of(held: MemoryBreakdown, *, beside: int = 0, overhead: int = 0) -> Held:
+    """The engine's triple with what is loaded beside it and the overhead."""
+    return Held(
+        model_bytes=held.model_bytes,
+        context_bytes=held.context_bytes,
+        compute_bytes=held.compute_bytes,
+        beside_bytes=beside,
+        overhead_bytes=overhead,
+    )
+
+
+def picture_of(rated: Rated, machine: Machine) -> Picture:
+    """A placement on a machine."""
+    best, beside = rated.best, rated.companions
+    return Picture(
+        devices=machine.devices,
+        held=tuple(
+            held_of(
+                held,
+                beside=sum(c.devices[i].total_bytes for c in beside),
+                overhead=machine.devices[i].overhead_bytes,
+            )
+            for i, held in enumerate(best.devices)
+        ),
+        left_bytes=rated.headroom_bytes,
+        host=held_of(best.host, beside=sum(c.host.total_bytes for c in beside)),
+        host_total_bytes=machine.host_total_bytes,
+    )
+
+
+def memory_bar(held: Held, device: Device, bytes_per_mark: float) -> Text:
+    """One bar: what is held, what is left, what was in use before.
+
+    What does not fit stands in red beyond the device's end.
+    """
     text = Text()
     done = drawn = 0
-    room = round(free_bytes / scale * width)
-    for (_, mark, style), size in zip(PARTS, sizes, strict=True):
+    room = round(device.free_bytes / bytes_per_mark)
+    for (_, mark, style), size in zip(PARTS, held.parts, strict=True):
         done += size
-        until = round(done / scale * width)
+        until = round(done / bytes_per_mark)
         fitting = max(min(until, room) - drawn, 0)
         text.append(mark * fitting, style)
         text.append(OVER[1] * (until - drawn - fitting), OVER[2])
         drawn = until
-    text.append(FREE[1] * (width - drawn), FREE[2])
+    text.append(FREE[1] * (room - drawn), FREE[2])
+    used = round(device.total_bytes / bytes_per_mark) - max(room, drawn)
+    text.append(USED[1] * max(used, 0))
     return text
 
 
-def legend() -> Text:
-    """What the marks of a bar mean."""
+def legend(picture: Picture) -> Text:
+    """What the marks mean, of the parts that any device has."""
     text = Text()
-    for name, mark, style in (*PARTS, FREE):
-        text.append(mark, style).append(f" {name}  ", "dim")
-    return text
+    for index, (name, mark, style) in enumerate(PARTS):
+        if any(held.parts[index] for held in picture.held):
+            text.append(mark, style).append(f" {name}  ", "dim")
+    return text.append(FREE[1], FREE[2]).append(f" {FREE[0]}", "dim")
 
 
-def device_table(
-    devices: tuple[Device, ...],
-    rows: tuple[MemoryBreakdown, ...],
-    headroom: tuple[int, ...],
-) -> Table:
-    """A row a device: the bar, the triple in MiB, what is left."""
+def device_table(picture: Picture, columns: int) -> Table:
+    """A row a device: its bar, its parts in MiB, what is left.
+
+    Args:
+        picture: what is shown.
+        columns: of the terminal, or of the pipe.
+    """
+    rows = [*picture.held] if picture.host is None else [*picture.held, picture.host]
+    extra = [i for i in (3, 4) if any(held.parts[i] for held in rows)]
+    width = columns - COLUMNS - sum(len(PARTS[i][0]) + 2 for i in extra)
+    width = min(max(width, SHORTEST), LONGEST)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("device")
-    table.add_column("", no_wrap=True)
-    for name in ("weights", "context", "compute", "left"):
-        table.add_column(name, justify="right")
-    for device, held, left in zip(devices, rows, headroom, strict=True):
+    table.add_column("MiB", no_wrap=True)
+    table.add_column("", no_wrap=True, width=width)
+    for name in ("total", "weights", "context", "compute"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in (*(PARTS[i][0] for i in extra), "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    per_mark = picture.scale_bytes / width
+    for index, device in enumerate(picture.devices):
+        held, left = picture.held[index], picture.left_bytes[index]
+        style = "bold red" if left < 0 else "green"
         table.add_row(
             device.name,
-            memory_bar(held, device.free_bytes),
-            mib_text(held.model_bytes),
-            mib_text(held.context_bytes),
-            mib_text(held.compute_bytes),
-            Text(mib_text(left), "bold red" if left < 0 else "green"),
+            memory_bar(held, device, per_mark),
+            mib_text(device.total_bytes),
+            *_sizes(held, extra),
+            Text(mib_text(left), style),
         )
+    if picture.host is not None:
+        total = mib_text(picture.host_total_bytes)
+        table.add_row("CPU", "", total, *_sizes(picture.host, extra), "")
     return table
+
+
+def _sizes(held: Held, extra: Sequence[int]) -> list[str]:
+    """The parts of a row, in MiB."""
+    known = (held.model_bytes, held.context_bytes, held.compute_bytes)
+    return [mib_text(size) for size in known] + [
+        mib_text(held.parts[index]) for index in extra
+    ]
 
 
 def mib_text(n_bytes: int | None) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from placer.cli.options import (
+    COMPANIONS,
+    DESCRIBED,
     DEVICES,
     ENGINE,
     FILES,
@@ -29,13 +31,16 @@ PLACEMENT = (
     ),
     click.option("-ts", "--tensor-split", help="Shares of the devices: 33,15."),
     click.option(
-        "-ot", "--override-tensor", help="Tensors that do not follow their layer."
+        "-ot",
+        "--override-tensor",
+        multiple=True,
+        help="Tensors that do not follow their layer.",
     ),
     click.option(
         "-sm",
         "--split-mode",
-        type=click.Choice(["none", "layer"]),
-        help="How to split.",
+        type=click.Choice(["none", "layer", "row", "tensor"]),
+        help="How to split; placer knows none and layer.",
     ),
     click.option("-mg", "--main-gpu", help="The only device, with -sm none."),
     click.option("-cmoe", "--cpu-moe", is_flag=True, help="All experts on the CPU."),
@@ -43,10 +48,10 @@ PLACEMENT = (
         "-ncmoe", "--n-cpu-moe", help="Experts of the first N layers on the CPU."
     ),
 )
+DOES_NOT_FIT = 4
 VALUED = {
     "n_gpu_layers": "-ngl",
     "tensor_split": "-ts",
-    "override_tensor": "-ot",
     "split_mode": "-sm",
     "main_gpu": "-mg",
     "n_cpu_moe": "-ncmoe",
@@ -70,7 +75,7 @@ def inspect_command(*, model: Path, as_json: bool, quiet: bool) -> None:
 
 
 @click.command("devices")
-@options(ENGINE, OUTPUT)
+@options(DESCRIBED, ENGINE, OUTPUT)
 @with_where
 def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
     """Show llama-server's devices and what they have free.
@@ -79,6 +84,7 @@ def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
     Examples:
       placer devices
       placer devices --emulate 400,300
+      placer devices --machine rtx-4090+rtx-5070-ti
     """
     from placer import app
     from placer.cli import show
@@ -88,7 +94,7 @@ def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
 
 @click.command("estimate")
 @name_argument
-@options(WORKLOAD, PLACEMENT, DEVICES, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, PLACEMENT, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, OUTPUT)
 @with_where
 @with_request
 def estimate_command(
@@ -98,26 +104,31 @@ def estimate_command(
     request: Request,
     as_json: bool,
     quiet: bool,
-    **placement: str | bool | None,
+    **placement: Any,
 ) -> None:
     """Show what a placement would hold, before anything loads.
 
-    The placement is that of the flags, else that of the profile.
+    The placement is that of the flags, else that of the profile. With --devices or
+    --machine no engine and no GPU is needed. Exit code 4 says that it does not fit.
 
     \b
-    Example:
+    Examples:
       placer estimate glm-q8 --ctx 131072 -ts 33,15
+      placer estimate model.gguf --devices CUDA0:24564:23671,CUDA1:16303:12761
+      placer estimate model.gguf --machine rtx-5090 -ctk q8_0 -ctv q8_0
     """
     from placer import app
-    from placer.cli import show
+    from placer.cli import estimates
 
-    rated = app.estimate(name, where, request, _placement_args(placement))
-    show.estimate(*rated, as_json=as_json, quiet=quiet)
+    found = app.estimate(name, where, request, _placement_args(placement))
+    estimates.estimate(found, as_json=as_json, quiet=quiet)
+    if not found.rated.fits:
+        raise click.exceptions.Exit(DOES_NOT_FIT)
 
 
 @click.command("plan")
 @name_argument
-@options(WORKLOAD, DEVICES, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, OUTPUT)
 @with_where
 @with_request
 def plan_command(
@@ -128,12 +139,12 @@ def plan_command(
     \b
     Examples:
       placer plan glm-q8 --ctx 131072 -b 4096
-      placer plan model.gguf --emulate 23671,12761
+      placer plan model.gguf --machine rtx-4090+rtx-5070-ti
     """
     from placer import app
-    from placer.cli import show
+    from placer.cli import estimates
 
-    show.plan(app.plan(name, where, request), as_json=as_json, quiet=quiet)
+    estimates.plan(app.plan(name, where, request), as_json=as_json, quiet=quiet)
 
 
 @click.command("optimize")
@@ -280,12 +291,14 @@ def completion_command(*, shell: str) -> None:
     click.echo(kind(cli, {}, "placer", "_PLACER_COMPLETE").source())
 
 
-def _placement_args(values: dict[str, str | bool | None]) -> tuple[str, ...]:
+def _placement_args(values: dict[str, Any]) -> tuple[str, ...]:
     args: list[str] = []
     for name, flag in VALUED.items():
         value = values[name]
         if value is not None:
-            args += [flag, str(value)]
+            args += [flag, value]
+    for overrides in values["override_tensor"]:
+        args += ["-ot", overrides]
     if values["cpu_moe"]:
         args.append("-cmoe")
     return tuple(args)

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from placer.search.trial import breakdown_record, estimate_record, trial_record
+from placer.memory.records import breakdown_record, memory_record
 
 if TYPE_CHECKING:
-    from placer.app import Applied, Inspection, Optimized, Plan, Rated
+    from placer.app import (
+        Applied,
+        Companion,
+        Estimated,
+        Inspection,
+        Optimized,
+        Plan,
+        Rated,
+    )
     from placer.machine import Device, Machine
     from placer.memory import MemoryEstimate
 
@@ -25,12 +33,16 @@ def emit(record: dict[str, Any]) -> None:
 def machine_record(machine: Machine) -> dict[str, Any]:
     """A machine as ``devices --json`` prints it."""
     return {
+        "name": machine.name,
         "engine": machine.engine_build,
         "devices": [_device(device) for device in machine.devices],
         "host": {
             "total_bytes": machine.host_total_bytes,
             "free_bytes": machine.host_free_bytes,
+            "bandwidth_bytes_per_s": machine.host_bandwidth_bytes_per_s,
         },
+        "unified": machine.is_unified,
+        "sources": list(machine.sources),
     }
 
 
@@ -68,10 +80,10 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
 
 
 def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
-    """A placement as ``estimate --json`` prints it."""
-    best = rated.dry_run or rated.candidate.estimate
+    """A placement as ``estimate --json`` and ``plan --json`` print it."""
+    best = rated.best
     return {
-        "fits": min(rated.headroom_bytes) >= 0,
+        "fits": rated.fits,
         "strategy": rated.candidate.strategy.value,
         "devices": [
             {
@@ -79,19 +91,61 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
                 "total_bytes": device.total_bytes,
                 "free_bytes": device.free_bytes,
                 **breakdown_record(held),
-                "overhead_bytes": None,
-                "headroom_bytes": headroom,
+                "beside_bytes": sum(
+                    c.devices[index].total_bytes for c in rated.companions
+                ),
+                "overhead_bytes": device.overhead_bytes,
+                "headroom_bytes": rated.headroom_bytes[index],
             }
-            for device, held, headroom in zip(
-                machine.devices, best.devices, rated.headroom_bytes, strict=True
+            for index, (device, held) in enumerate(
+                zip(machine.devices, best.devices, strict=True)
             )
         ],
         "host": breakdown_record(best.host),
         "graph_splits": best.graph_splits,
-        "source": dict.fromkeys(("model", "context", "compute"), best.source),
-        "formula": estimate_record(rated.candidate.estimate),
-        "dry_run": _estimate_or_none(rated.dry_run),
+        "source": _sources(best),
+        "tightest": machine.devices[rated.tightest].name,
+        "notes": list(rated.notes),
+        "companions": [
+            _companion(companion, machine) for companion in rated.companions
+        ],
+        "formula": memory_record(rated.candidate.estimate),
+        "dry_run": None if rated.dry_run is None else memory_record(rated.dry_run),
         "args": list(rated.args),
+    }
+
+
+def estimate_record(found: Estimated) -> dict[str, Any]:
+    """A placement as ``estimate --json`` prints it."""
+    return {
+        **rated_record(found.rated, found.machine),
+        "reliefs": [
+            {"args": list(relief.args), "freed_bytes": relief.freed_bytes}
+            for relief in found.reliefs
+        ],
+    }
+
+
+def _sources(best: MemoryEstimate) -> dict[str, str | None]:
+    """Who says each figure; None where nobody knows it."""
+    rows = (*best.devices, best.host)
+    parts: dict[str, list[int | None]] = {
+        "model": [held.model_bytes for held in rows],
+        "context": [held.context_bytes for held in rows],
+        "compute": [held.compute_bytes for held in rows],
+    }
+    return {
+        part: None if None in sizes else best.source for part, sizes in parts.items()
+    }
+
+
+def _companion(companion: Companion, machine: Machine) -> dict[str, Any]:
+    pairs = zip(machine.devices, companion.devices, strict=True)
+    return {
+        "kind": companion.kind,
+        "name": companion.name,
+        "devices": [{"name": d.name, **breakdown_record(held)} for d, held in pairs],
+        "host": breakdown_record(companion.host),
     }
 
 
@@ -108,6 +162,8 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 def optimized_record(result: Optimized) -> dict[str, Any]:
     """A search as ``optimize --json`` prints it."""
+    from placer.search.trial import trial_record
+
     found = result.study.found
     return {
         "name": result.target.name,
@@ -134,6 +190,10 @@ def _device(device: Device) -> dict[str, Any]:
         "backend": device.backend,
         "total_bytes": device.total_bytes,
         "free_bytes": device.free_bytes,
+        "free_is_assumed": device.free_is_assumed,
+        "bandwidth_bytes_per_s": device.bandwidth_bytes_per_s,
+        "link_generation": device.link_generation,
+        "link_width": device.link_width,
         "nvml": None
         if facts is None
         else {
@@ -150,7 +210,3 @@ def _device(device: Device) -> dict[str, Any]:
             ],
         },
     }
-
-
-def _estimate_or_none(estimate: MemoryEstimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else estimate_record(estimate)

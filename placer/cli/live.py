@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from placer.cli.bars import device_table, legend
+from placer.cli.bars import Picture, device_table, held_of, legend
 from placer.cli.show import console, verdict_text
 from placer.engine.judge import Outcome
 from placer.engine.observation import Stage
+from placer.plan.plan import headroom_bytes
 from placer.search.events import (
     Event,
     FamilySkipped,
@@ -96,15 +97,16 @@ class SearchView:
             return Text("planning...", "dim")
         held = self._probe.dry_run or self._probe.formula
         devices = self._machine.devices
-        headroom = tuple(
-            device.free_bytes - part.total_bytes
-            for device, part in zip(devices, held.devices, strict=True)
+        picture = Picture(
+            devices=devices,
+            held=tuple(map(held_of, held.devices)),
+            left_bytes=headroom_bytes(held, self._machine),
         )
         return Group(
             Text(),
             self._title(self._probe),
-            device_table(devices, held.devices, headroom),
-            legend(),
+            device_table(picture, self._out.width),
+            legend(picture),
             self._bar(),
         )
 

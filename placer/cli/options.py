@@ -57,6 +57,16 @@ def complete_profile(
     return [p.id for p in conf.profiles if p.id.startswith(incomplete)]
 
 
+def complete_machine(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    """Machines that come with placer, for the shell."""
+    from placer.machine.files import machine_names
+
+    del ctx, param
+    return [name for name in machine_names() if name.startswith(incomplete)]
+
+
 name_argument = click.argument(
     "name", metavar="PROFILE|MODEL.gguf", shell_complete=complete_profile
 )
@@ -89,6 +99,50 @@ LOGS = (
         default=Path("search_logs"),
         show_default=True,
         help="Where searches are recorded.",
+    ),
+)
+DESCRIBED = (
+    click.option(
+        "--devices",
+        "described",
+        metavar="NAME:MiB:MiB,...",
+        help="Devices that need not be here, total and free MiB: "
+        "CUDA0:24564:23671,CUDA1:16303:12761. No engine is asked.",
+    ),
+    click.option(
+        "--machine",
+        metavar="NAME|FILE.toml",
+        shell_complete=complete_machine,
+        help="The same by name or file: rtx-4090+rtx-5070-ti, dgx-spark.",
+    ),
+)
+COMPANIONS = (
+    click.option(
+        "-mm", "--mmproj", metavar="FILE", help="Image projector loaded beside it."
+    ),
+    click.option(
+        "--mmproj-offload/--no-mmproj-offload",
+        default=None,
+        help="The projector on a GPU, or on the CPU.",
+    ),
+    click.option(
+        "-md", "--model-draft", metavar="FILE", help="Draft model loaded beside it."
+    ),
+    click.option(
+        "-ngld", "--n-gpu-layers-draft", metavar="N", help="Its layers on GPUs."
+    ),
+    click.option(
+        "-ctkd", "--cache-type-k-draft", metavar="TYPE", help="Its keys' type."
+    ),
+    click.option(
+        "-ctvd", "--cache-type-v-draft", metavar="TYPE", help="Its values' type."
+    ),
+    click.option("--spec-type", metavar="TYPE", help="Kind of drafting: draft-mtp."),
+    click.option(
+        "--spec-draft-n-max",
+        "--draft-max",
+        type=click.IntRange(min=0),
+        help="Tokens drafted at once.",
     ),
 )
 ENGINE = (
@@ -192,6 +246,8 @@ def where_of(values: dict[str, Any]) -> Where:
         conf=values.pop("conf", None),
         models=values.pop("models_dir", None),
         logs=values.pop("logs", Path("search_logs")),
+        devices=values.pop("described", None),
+        machine=values.pop("machine", None),
     )
 
 
@@ -218,7 +274,32 @@ def request_of(values: dict[str, Any]) -> Request:
         },
         extra_args=tuple(values.pop("extra_args")),
         devices=_names(values.pop("devices")),
+        companions=_companions(values),
     )
+
+
+COMPANION_FLAGS = {
+    "mmproj": "--mmproj",
+    "model_draft": "-md",
+    "n_gpu_layers_draft": "-ngld",
+    "cache_type_k_draft": "-ctkd",
+    "cache_type_v_draft": "-ctvd",
+    "spec_type": "--spec-type",
+    "spec_draft_n_max": "--spec-draft-n-max",
+}
+
+
+def _companions(values: dict[str, Any]) -> tuple[str, ...]:
+    """The flags of what is loaded beside the model; none where a verb has none."""
+    tokens: list[str] = []
+    for name, flag in COMPANION_FLAGS.items():
+        value = values.pop(name, None)
+        if value is not None:
+            tokens += [flag, str(value)]
+    offload = values.pop("mmproj_offload", None)
+    if offload is not None:
+        tokens.append("--mmproj-offload" if offload else "--no-mmproj-offload")
+    return tuple(tokens)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -13,16 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli import jsons
-from placer.cli.bars import device_table, legend, mib_text
+from placer.cli.bars import mib_text
 from placer.units import size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from placer.app import Applied, Inspection, Optimized, Plan, Rated
-    from placer.app.target import Target
+    from placer.app import Applied, Inspection, Optimized
     from placer.engine.judge import Verdict
-    from placer.machine import Machine
+    from placer.machine import Device, Machine
     from placer.model import LayerShape
     from placer.search.trial import Trial
 
@@ -67,77 +67,61 @@ def machine(found: Machine, *, as_json: bool, quiet: bool) -> None:
             click.echo(f"{device.name} {device.total_bytes} {device.free_bytes}")
         return
     out = console()
-    table = _plain_table("device", "name", "total MiB", "free MiB", right=2)
+    if found.name is not None:
+        out.print(Text(found.name, "bold"))
+    out.print(_devices_table(found))
     for device in found.devices:
-        table.add_row(
-            device.name,
-            device.description,
-            mib_text(device.total_bytes),
-            mib_text(device.free_bytes),
-        )
-    out.print(table)
-    for device in found.devices:
-        facts = device.nvml
-        if facts is None:
-            continue
-        out.print(
-            f"{device.name}: PCI {facts.pci_bus_id}, driver {facts.driver}, "
-            f"PCIe {facts.link_generation or '-'} x{facts.link_width or '-'}"
-        )
-        for process in facts.processes:
-            used = "-" if process.used_bytes is None else size_text(process.used_bytes)
-            out.print(f"  {used:>10}  {process.name} ({process.pid})")
-    out.print(
-        f"host: {size_text(found.host_free_bytes)} free of "
-        f"{size_text(found.host_total_bytes)}; engine {found.engine_build}"
-    )
+        for line in _nvml_lines(device):
+            out.print(line)
+    out.print(_host_text(found))
+    for source in found.sources:
+        out.print(Text(f"- {source}", "dim"), soft_wrap=not out.is_terminal)
 
 
-def estimate(
-    target: Target, on: Machine, rated: Rated, *, as_json: bool, quiet: bool
-) -> None:
-    """One placement."""
-    if as_json:
-        jsons.emit(jsons.rated_record(rated, on))
+def _nvml_lines(device: Device) -> Iterator[str]:
+    """The card's link and who uses it, where NVML knows it."""
+    facts = device.nvml
+    if facts is None:
         return
-    fits = min(rated.headroom_bytes) >= 0
-    if quiet:
-        click.echo("fits" if fits else "does not fit")
-        return
-    out = console()
-    out.print(Text(target.name, "bold"), _workload_text(target))
-    _print_rated(out, rated, on)
-    worst = min(
-        zip(rated.headroom_bytes, on.devices, strict=True), key=lambda pair: pair[0]
-    )
-    left, device = size_text(abs(worst[0])), worst[1].name
-    text = f"Fits: {device} is the tightest, {left} left"
-    if not fits:
-        text = f"Does not fit: {device} is {left} short"
-    out.print(f"{text}, {_source_text(rated)}.")
+    link = f"PCIe {facts.link_generation or '-'} x{facts.link_width or '-'}"
+    yield f"{device.name}: PCI {facts.pci_bus_id}, driver {facts.driver}, {link}"
+    for process in facts.processes:
+        used = "-" if process.used_bytes is None else size_text(process.used_bytes)
+        yield f"  {used:>10}  {process.name} ({process.pid})"
 
 
-def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:
-    """Ranked candidates."""
-    if as_json:
-        jsons.emit(jsons.plan_record(found))
-        return
-    if quiet:
-        for rated in found.candidates:
-            click.echo(shlex.join(rated.args))
-        return
-    out = console()
-    out.print(Text(found.target.name, "bold"), _workload_text(found.target))
-    if not found.candidates:
-        out.print("No placement fits by formula; lower --ctx, -ub or the cache types.")
-        return
-    for rank, rated in enumerate(found.candidates, start=1):
-        strategy = rated.candidate.strategy
-        out.print()
-        out.print(Text(f"{rank}. {strategy.value}: {strategy.title}", "bold"))
-        _print_rated(out, rated, found.machine)
-    out.print()
-    out.print("Nothing was loaded: these are estimates. placer optimize proves them.")
+def _devices_table(found: Machine) -> Table:
+    """A row a device; how fast it is where that is known."""
+    speeds = [device.bandwidth_bytes_per_s for device in found.devices]
+    columns = ["device", "name", "total MiB", "free MiB"]
+    columns += ["GB/s", "PCIe"] if any(speeds) else []
+    table = _plain_table(*columns, right=len(columns) - 2)
+    for device, speed in zip(found.devices, speeds, strict=True):
+        free = mib_text(device.free_bytes)
+        row = [device.name, device.description, mib_text(device.total_bytes)]
+        row.append(f"~{free}" if device.free_is_assumed else free)
+        if any(speeds):
+            row += ["-" if speed is None else f"{speed / 1e9:,.0f}", _link_text(device)]
+        table.add_row(*row)
+    return table
+
+
+def _link_text(device: Device) -> str:
+    if device.link_generation is None or device.link_width is None:
+        return "-"
+    return f"{device.link_generation}.0 x{device.link_width}"
+
+
+def _host_text(found: Machine) -> str:
+    """The host's memory and the engine; that of described devices may be unknown."""
+    shared = ", shared with the device" if found.is_unified else ""
+    if found.host_free_bytes is None or found.host_total_bytes is None:
+        return "host: not known; no engine was asked"
+    text = f"host: {size_text(found.host_free_bytes)} free of "
+    text += f"{size_text(found.host_total_bytes)}{shared}; "
+    if found.engine_build is None:
+        return f"{text}no engine was asked"
+    return f"{text}engine {found.engine_build}"
 
 
 def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
@@ -216,19 +200,6 @@ def verdict_text(verdict: Verdict) -> str:
     return ", ".join(parts)
 
 
-def _print_rated(out: Console, rated: Rated, on: Machine) -> None:
-    best = rated.dry_run or rated.candidate.estimate
-    out.print(Text(shlex.join(rated.args), "green"), soft_wrap=True)
-    out.print(device_table(on.devices, best.devices, rated.headroom_bytes))
-    out.print(legend())
-    splits = best.graph_splits
-    host = f"CPU {mib_text(best.host.model_bytes)} MiB of weights"
-    if splits is not None:
-        host += f", graph splits {splits[0]}"
-        host += "" if splits[0] == splits[1] else f" / {splits[1]}"
-    out.print(Text(f"{host}, {_source_text(rated)}", "dim"))
-
-
 def _rungs_table(trial: Trial, on: Machine) -> Table:
     """Formula, dry run and observation, side by side and never mixed."""
     table = _plain_table(
@@ -272,17 +243,6 @@ def _boundary_text(trial: Trial) -> str:
 def _placement_of(trial: Trial) -> tuple[str, ...]:
     args = trial.probe.args
     return args[args.index("-ngl") :]
-
-
-def _workload_text(target: Target) -> Text:
-    work = target.workload
-    slots = f"{work.parallel} slots" if work.parallel > 1 else "1 slot"
-    text = f"context {work.ctx:,}, {slots}, -b {work.batch} -ub {work.ubatch}, "
-    return Text(f"{text}cache {work.type_k}/{work.type_v}", "dim")
-
-
-def _source_text(rated: Rated) -> str:
-    return "by the engine's dry run" if rated.dry_run else "by formula"
 
 
 def _cache_text(found: Inspection) -> str:

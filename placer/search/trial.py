@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from placer.memory.records import memory_record
+
 if TYPE_CHECKING:
     from placer.engine.judge import Verdict
     from placer.engine.observation import Observation
-    from placer.memory import MemoryBreakdown, MemoryEstimate
+    from placer.memory import MemoryEstimate
     from placer.placement import Placement, Strategy
     from placer.plan import Spread
 
@@ -55,8 +57,8 @@ def probe_record(probe: Probe) -> dict[str, Any]:
         "slots": list(probe.spread.slots),
         "kept": None if probe.spread.kept is None else list(probe.spread.kept),
         "args": list(probe.args),
-        "formula": estimate_record(probe.formula),
-        "dry_run": None if probe.dry_run is None else estimate_record(probe.dry_run),
+        "formula": memory_record(probe.formula),
+        "dry_run": None if probe.dry_run is None else memory_record(probe.dry_run),
         "purpose": probe.purpose,
     }
 
@@ -88,25 +90,6 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         else _rounded(seen.single.decoded_tokens_per_s),
         "load_s": _rounded(seen.load_s),
         "total_s": _rounded(seen.total_s),
-    }
-
-
-def estimate_record(estimate: MemoryEstimate) -> dict[str, Any]:
-    """An estimate as JSON prints it."""
-    return {
-        "source": estimate.source,
-        "devices": [breakdown_record(device) for device in estimate.devices],
-        "host": breakdown_record(estimate.host),
-        "graph_splits": estimate.graph_splits,
-    }
-
-
-def breakdown_record(breakdown: MemoryBreakdown) -> dict[str, int | None]:
-    """A triple as JSON prints it."""
-    return {
-        "model_bytes": breakdown.model_bytes,
-        "context_bytes": breakdown.context_bytes,
-        "compute_bytes": breakdown.compute_bytes,
     }
 
 

@@ -132,7 +132,7 @@ def test_a_pipe_gets_no_colours_and_flags_in_one_line(
         (("estimate", "moe", "-ts", "-3,5"), 2, "-ts"),
         (("estimate", "moe", "-ncmoe", "30000000"), 2, "-ncmoe"),
         (("estimate", "moe", "-sm", "none", "-mg", "5"), 2, "-mg 5 is no device"),
-        (("plan", "moe", "-ub", "100000000", "-b", "100000000"), 4, "fits by formula"),
+        (("plan", "moe", "--ctx", "2000000000"), 4, "fits by formula"),
         (("report", "--logs", "nope"), 2, "no folder of searches"),
         (("apply", "/abs"), 2, "/abs"),
         (("devices", "--server", "/nope/llama-server"), 3, "no such program"),
