@@ -225,7 +225,7 @@ class Build:
         self, x: GraphTensor, il: int, name: str, op: str = "RMS_NORM"
     ) -> GraphTensor:
         """The norm of a layer's tensors ``name.weight`` and ``name.bias``."""
-        weight = self.of_layer(il, f"{name}.weight")
+        weight = self.of_layer(il, f"{name}.weight") or self.of_layer(il, name)
         return self.norm(x, weight, self.of_layer(il, f"{name}.bias"), il, op)
 
     def hold(self, x: GraphTensor, il: int) -> None:

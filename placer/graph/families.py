@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import delta_net, hyper, kda, lightning, mla, own, recipes, sparse
+from placer.graph import (
+    delta_net,
+    hyper,
+    kda,
+    lightning,
+    mamba,
+    mla,
+    own,
+    recipes,
+    sparse,
+)
 from placer.graph.build import UnknownGraphError
 
 if TYPE_CHECKING:
@@ -20,7 +30,9 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **hyper.GRAPHS,
     **kda.GRAPHS,
     **lightning.GRAPHS,
+    **mamba.GRAPHS,
     **mla.GRAPHS,
+    **msa.GRAPHS,
     **sparse.GRAPHS,
 }
 

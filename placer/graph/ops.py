@@ -38,6 +38,11 @@ def add(a: GraphTensor, b: GraphTensor) -> GraphTensor:
     return same("ADD", a, b)
 
 
+def add_inplace(a: GraphTensor, b: GraphTensor) -> GraphTensor:
+    """In the memory of ``a``."""
+    return GraphTensor("ADD", a.type_name, a.ne, [a, b], nb=a.nb, view_src=_root(a))
+
+
 def mul(a: GraphTensor, b: GraphTensor) -> GraphTensor:
     """Shaped like ``a``."""
     return same("MUL", a, b)
@@ -195,6 +200,16 @@ def pad(a: GraphTensor, *more: int) -> GraphTensor:
     """``a`` with zeros behind it along each dimension."""
     ne = tuple(n + m for n, m in zip(a.ne, (*more, 0, 0, 0, 0), strict=False))
     return GraphTensor("PAD", a.type_name, shape4(ne), [a])
+
+
+def arange(n: int) -> GraphTensor:
+    """Numbers that follow one another, F32."""
+    return GraphTensor("ARANGE", "F32", (n, 1, 1, 1))
+
+
+def pool_rows(a: GraphTensor, n: int) -> GraphTensor:
+    """One element for every ``n`` of a row: ggml_pool_2d."""
+    return GraphTensor("POOL_2D", "F32", (a.ne[0] // n, *a.ne[1:]), [a])
 
 
 def sum_rows(a: GraphTensor) -> GraphTensor:

@@ -116,7 +116,9 @@ RECIPES: dict[str, Recipe] = {
     "hunyuan-dense": Recipe(rope_factors=True, qk_norm="heads"),
     "hunyuan-moe": Recipe(rope_factors=True, qk_norm="heads"),
     "hunyuan_vl": Recipe(rope_factors=True, qk_norm="heads", positions=4),
-    "hy_v3": Recipe(rope_factors=True, qk_norm="heads", late_rows="behind norm", **OF_FILE),
+    "hy_v3": Recipe(
+        rope_factors=True, qk_norm="heads", late_rows="behind norm", **OF_FILE
+    ),
     "internlm2": PLAIN,
     "jais": Recipe(norm="NORM", rope="none"),
     "jais2": Recipe(norm="NORM", activation="relu_sqr"),

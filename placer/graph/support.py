@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # The name of a multiplication whose second operand must stay f32: ggml_prec_set_src.
 WIDE_SOURCE = "wide source"
 # Mamba-2 states that there are kernels for, elements.
-SCAN_STATES_VULKAN = (128, 256)
+SCAN_STATES_CUDA = (96, 128, 256)
+SCAN_STATES = {"Vulkan": (128, 256)}
 # Heads of a gated delta net that there are kernels for, elements.
 DELTA_HEADS = (16, 32, 64, 128)
 
@@ -55,10 +56,15 @@ CUDA_HEADS = {
 
 
 def _ssm_scan(backend: str, op: GraphTensor) -> bool:
-    state, dt_is_narrow = op.src[0], op.src[3].nb[1] == 4
-    if backend != "Vulkan":
-        return True
-    return dt_is_narrow and state.ne[0] in SCAN_STATES_VULKAN and state.ne[1] % 16 == 0
+    state, a = op.src[0], op.src[3]
+    is_second = a.nb[1] == 4 if backend == "Vulkan" else a.ne[0] == 1
+    if is_second:
+        sizes = SCAN_STATES.get(backend, SCAN_STATES_CUDA)
+        return state.ne[0] in sizes and state.ne[1] % 16 == 0
+    if backend == "Vulkan":
+        return False
+    is_plain = state.ne[0] == 16 and state.ne[1] == 1 and op.src[4].ne[1] == 1
+    return is_plain and state.ne[2] % 128 == 0
 
 
 def _scale(_backend: str, op: GraphTensor) -> bool:

@@ -27,6 +27,8 @@ OUTPUT = re.compile(
 # LLM_TENSOR_LAYER_REPEATING without a block number: the first layer's, and those of
 # which every device with layers has a copy (:754, :778).
 FIRST_LAYER = re.compile(r"^token_embd_norm\b")
+# Where that name is the last norm's: LLM_TENSOR_OUTPUT_NORM_LFM2, llama-arch.cpp:777.
+EMBEDDING_NORM_IS_LAST = frozenset({"lfm2", "lfm2moe"})
 EVERY_DEVICE = re.compile(r"^rope_(freqs|factors_long|factors_short)\b")
 
 
@@ -39,11 +41,9 @@ def model_shape(file: GGUFFile) -> ModelShape:
     hparams = Hparams(file)
     made = Layers(hparams)
     by_layer, outer = _split_tensors(file, made.n_layer_all)
-    outputs = tuple(t for t in outer if OUTPUT.match(t.name))
     shared = tuple(t for t in outer if EVERY_DEVICE.match(t.name))
-    inputs = tuple(
-        t for t in outer if t not in shared and not OUTPUT.match(t.name)
-    )
+    outputs = tuple(t for t in outer if _is_output(file, t))
+    inputs = tuple(t for t in outer if t not in shared and not _is_output(file, t))
     layers = tuple(
         made.layer(index, by_layer[index] if index < made.n_layer else ())
         for index in range(made.n_layer_all)
@@ -69,6 +69,13 @@ def model_shape(file: GGUFFile) -> ModelShape:
     )
 
 
+def _is_output(file: GGUFFile, tensor: Tensor) -> bool:
+    if OUTPUT.match(tensor.name):
+        return True
+    is_norm = FIRST_LAYER.match(tensor.name) is not None
+    return is_norm and file.architecture in EMBEDDING_NORM_IS_LAST
+
+
 def _n_vocab(file: GGUFFile, inputs: tuple[Tensor, ...]) -> int:
     """Tokens: the rows of the embedding."""
     for tensor in inputs:
@@ -85,7 +92,7 @@ def _split_tensors(
     for tensor in file.tensors:
         match = BLOCK.match(tensor.name)
         if match is None:
-            is_first = FIRST_LAYER.match(tensor.name)
+            is_first = FIRST_LAYER.match(tensor.name) and not _is_output(file, tensor)
             (by_layer[0] if is_first else outer).append(tensor)
             continue
         index = int(match[1])
