@@ -11,6 +11,7 @@ from placer.graph import (
     lightning,
     mamba,
     mla,
+    msa,
     own,
     recipes,
     sparse,

@@ -210,37 +210,46 @@ def _step(
     cell_numbers: GraphTensor,
 ) -> GraphTensor:
     """One token a stream: the chosen cells are gathered, minimax-m3.cpp:374."""
-    (k, v), (iq, ik) = kv, index
+    k, v = kv
     head, n_kv_head, n_kv, ns = k.ne
-    n_pos, size, n_best = blocks.cells.ne[0], blocks.size, blocks.n_best
-    ik = ops.view(ik, (ik.ne[0], n_kv, ns), (ik.nb[2], ik.nb[3]))
-    ik = ops.get_rows(ik, blocks.cells)
-    n_index = iq.ne[1]
-    iq = ops.reshape(iq, iq.ne[0], n_index, 1, ns)
-    score = ops.mul_mat(ops.reshape(ik, ik.ne[0], n_pos, 1, ns), iq)
-    score = ops.add_inplace(score, ops.reshape(blocks.pos_mask, n_pos, 1, 1, ns))
-    score = ops.pool_rows(score, size)
-    score = ops.add(score, ops.reshape(blocks.bias, n_pos // size, 1, 1, ns))
-    best = ops.scale(ops.cast(ops.top_k(score, n_best), "F32"))
-    best = ops.reshape(best, 1, n_best, n_index, ns)
-    dims = (size, n_best, n_index, ns)
-    n_rows = size * n_best * n_index
-    where = ops.add(ops.repeat(best, *dims), ops.reshape(ops.arange(size), size, 1, 1))
-    where = ops.cast(ops.reshape(where, n_rows, ns), "I32")
+    n_index, n_pos = index[0].ne[1], blocks.cells.ne[0]
+    n_rows = blocks.size * blocks.n_best
+    where = _positions(index, blocks, n_kv, ns)
     cells = ops.get_rows(ops.reshape(cell_numbers, 1, n_pos, ns), where)
+    cells = ops.reshape(cells, blocks.size, blocks.n_best, n_index, ns)
     heads = ops.reshape(ops.arange(n_kv_head), 1, 1, n_index)
-    rows = ops.add(ops.scale(ops.reshape(cells, *dims)), heads)
-    rows = ops.cast(ops.reshape(rows, n_rows, ns), "I32")
+    rows = ops.reshape(ops.add(ops.scale(cells), heads), n_rows * n_index, ns)
+    rows = ops.cast(rows, "I32")
     found = []
     for x in (k, v):
         flat = ops.view(x, (head, n_kv_head * n_kv, ns), (x.nb[1], x.nb[3]))
-        y = ops.get_rows(flat, rows)
-        y = ops.reshape(y, head, size * n_best, 1, n_index * ns)
+        y = ops.reshape(ops.get_rows(flat, rows), head, n_rows, 1, n_index * ns)
         kind = "F16" if type_size(x.type_name)[0] > 1 else x.type_name
         found.append(y if kind == y.type_name else ops.cast(y, kind))
     mask = ops.get_rows(ops.reshape(blocks.pos_mask, 1, n_pos, ns), where)
-    mask = ops.reshape(mask, size * n_best, 1, 1, n_index * ns)
-    return _fused(q, *found, ops.cast(mask, "F16"), q.ne[1] // n_kv_head)
+    mask = ops.cast(ops.reshape(mask, n_rows, 1, 1, n_index * ns), "F16")
+    return _fused(q, found[0], found[1], mask, q.ne[1] // n_kv_head)
+
+
+def _positions(
+    index: tuple[GraphTensor, GraphTensor], blocks: BlockInput, n_kv: int, ns: int
+) -> GraphTensor:
+    """Every position of the best blocks, I32 [positions of all heads, streams]."""
+    q, k = index
+    n_pos, size, n_best = blocks.cells.ne[0], blocks.size, blocks.n_best
+    head, n_index = q.ne[:2]
+    k = ops.view(k, (head, n_kv, ns), (k.nb[2], k.nb[3]))
+    k = ops.reshape(ops.get_rows(k, blocks.cells), head, n_pos, 1, ns)
+    score = ops.mul_mat(k, ops.reshape(q, head, n_index, 1, ns))
+    score = ops.add_inplace(score, ops.reshape(blocks.pos_mask, n_pos, 1, 1, ns))
+    bias = ops.reshape(blocks.bias, n_pos // size, 1, 1, ns)
+    score = ops.add(ops.pool_rows(score, size), bias)
+    best = ops.scale(ops.cast(ops.top_k(score, n_best), "F32"))
+    best = ops.repeat(
+        ops.reshape(best, 1, n_best, n_index, ns), size, n_best, n_index, ns
+    )
+    where = ops.add(best, ops.reshape(ops.arange(size), size, 1, 1))
+    return ops.cast(ops.reshape(where, size * n_best * n_index, ns), "I32")
 
 
 def _batch(
