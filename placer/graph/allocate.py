@@ -213,9 +213,9 @@ def _with_copies(schedule: Schedule) -> list[GraphTensor]:
             nodes += [kept, schedule.copies[(id(source), split.backend)][0]]
         for node in schedule.graph.nodes[split.start : split.end]:
             nodes.append(node)
-            kept = schedule.kept.get(id(node))
-            if kept:
-                nodes.append(_holder(kept, split.backend))
+            held = schedule.kept.get(id(node))
+            if held:
+                nodes.append(_holder(held, split.backend))
     return nodes
 
 

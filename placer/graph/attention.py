@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from placer.gguf import row_bytes, type_size
 from placer.graph import ops
 from placer.graph.tensor import GraphTensor
-from placer.gguf import row_bytes, type_size
 
 if TYPE_CHECKING:
     from placer.graph.build import Build
@@ -104,7 +104,7 @@ def attend_at_once(
         raise ValueError(heads)
     for x in (q, k, v):
         build.graph.expand(x)
-    return output(build, il, "attn_output", mha(build, q, k, v, inp.mask, il=il))
+    return output(build, il, "attn_output", mha(build, q, (k, v), inp.mask, il=il))
 
 
 def n_streams(build: Build) -> int:
@@ -166,12 +166,12 @@ def attend(
     layer = build.shape.layers[source]
     cache_k, cache_v = caches(build, source, inp.n_kv)
     if k is not None:
-        expand(stored_k(build, cache_k, k, inp))
+        expand(stored_k(cache_k, k, inp))
     if v is not None and inp.v_idxs is not None:
         expand(stored_v(build, cache_v, v, inp))
     seen_k = k_view(build, cache_k, layer.head_dim_k, layer.n_head_kv, inp.n_kv)
     seen_v = v_view(build, cache_v, layer.head_dim_v, layer.n_head_kv, inp.n_kv)
-    x = mha(build, q, seen_k, seen_v, inp.mask, il=il, sinks=sinks, bias=bias)
+    x = mha(build, q, (seen_k, seen_v), inp.mask, il=il, sinks=sinks, bias=bias)
     if inp.v_rot is not None:
         x = hadamard(x, inp.v_rot)
     return output(build, il, name, x) if name else x
@@ -220,9 +220,7 @@ def caches(build: Build, il: int, n_kv: int) -> tuple[GraphTensor, GraphTensor]:
     return k, v
 
 
-def stored_k(
-    build: Build, cache: GraphTensor, k: GraphTensor, inp: AttentionInput
-) -> GraphTensor:
+def stored_k(cache: GraphTensor, k: GraphTensor, inp: AttentionInput) -> GraphTensor:
     """cpy_k, llama-kv-cache.cpp:1348."""
     n = k.ne[0] * k.ne[1]
     rows = ops.view(k, (n, k.ne[2]), (k.nb[2],))
@@ -282,8 +280,7 @@ def v_view(
 def mha(
     build: Build,
     q: GraphTensor,
-    k: GraphTensor,
-    v: GraphTensor,
+    kv: tuple[GraphTensor, GraphTensor],
     mask: Maybe,
     *,
     il: int,
@@ -292,6 +289,7 @@ def mha(
     bias: Maybe = None,
 ) -> GraphTensor:
     """build_attn_mha, llama-graph.cpp:2691: [heads of values, tokens]."""
+    k, v = kv
     is_transposed = v.nb[1] > v.nb[2]
     ns = k.ne[3]
     per = q.ne[2] // ns

@@ -265,7 +265,7 @@ class Build:
 
     # Inputs
 
-    def embedded(self, scale_rows: bool = False) -> GraphTensor:
+    def embedded(self, *, scale_rows: bool = False) -> GraphTensor:
         """build_inp_embd, llama-graph.cpp:2413: tokens, vectors, or both of them."""
         table = self.weight("token_embd.weight")
         if table is None:

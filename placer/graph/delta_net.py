@@ -1,7 +1,7 @@
 """Gated delta nets with full attention every few layers: Qwen3-Next and Qwen3.5.
 
-Mirrors src/models/delta-net-base.cpp, qwen3next.cpp and qwen35moe.cpp of llama.cpp build
-11434.
+Mirrors src/models/delta-net-base.cpp, qwen3next.cpp and qwen35moe.cpp of llama.cpp
+build 11434.
 """
 
 from __future__ import annotations

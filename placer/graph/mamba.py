@@ -1,7 +1,7 @@
 """State space models, alone and with attention: Mamba, Jamba, Falcon-H1, Nemotron-H.
 
-Mirrors src/models/mamba-base.cpp, mamba.cpp, jamba.cpp, granite-hybrid.cpp, falcon-h1.cpp,
-nemotron-h.cpp, plamo2.cpp and lfm2.cpp of llama.cpp build 11434.
+Mirrors src/models/mamba-base.cpp, mamba.cpp, jamba.cpp, granite-hybrid.cpp,
+falcon-h1.cpp, nemotron-h.cpp, plamo2.cpp and lfm2.cpp of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def hybrid(build: Build, how: Hybrid) -> Graph:
         else:
             y = _attention(build, y, inputs, il, how)
         if il == build.n_layer - 1:
-            y, x = _rows(build, y, x, out_ids)
+            y, x = _rows(y, x, out_ids)
         y = _residual(build, y)
         x = ops.add(x, y) if how.stream_first else ops.add(y, x)
         if how.recipe is not None:
@@ -103,7 +103,7 @@ def hybrid(build: Build, how: Hybrid) -> Graph:
 
 
 def _rows(
-    build: Build, y: GraphTensor, x: GraphTensor, out_ids: GraphTensor
+    y: GraphTensor, x: GraphTensor, out_ids: GraphTensor
 ) -> tuple[GraphTensor, GraphTensor]:
     return ops.get_rows(y, out_ids), ops.get_rows(x, out_ids)
 
@@ -242,7 +242,7 @@ def plamo2(build: Build) -> Graph:
         else:
             y = _plamo2_attention(build, y, inputs, il)
         if il == build.n_layer - 1:
-            y, x = _rows(build, y, x, out_ids)
+            y, x = _rows(y, x, out_ids)
         x = ops.add(build.layer_norm(y, il, "post_attention_norm"), x)
         y = build.layer_norm(x, il, "ffn_norm")
         y = ffn(build, y, il, activation="swiglu", parallel=False)

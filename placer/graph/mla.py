@@ -185,12 +185,12 @@ def attend_latent(
     work, head = build.workload, k.ne[0]
     kind = work.type_k.upper()
     cache = build.stored(il, kind, head, inp.n_kv, work.n_stream, name="cache_k")
-    build.graph.expand(stored_k(build, cache, k, inp))
+    build.graph.expand(stored_k(cache, k, inp))
     found = inp.mask if mask is None else mask
     seen = k_view(build, cache, head, 1, inp.n_kv)
     values = ops.view(seen, (v.ne[0], *seen.ne[1:]), seen.nb[1:])
     v_mla = build.must(il, "attn_v_b.weight")
-    y = mha(build, q, seen, values, found, il=il, sinks=sinks, v_mla=v_mla)
+    y = mha(build, q, (seen, values), found, il=il, sinks=sinks, v_mla=v_mla)
     return output(build, il, name, y) if name else y
 
 

@@ -155,7 +155,7 @@ def _index(
         v_rot=None,
         n_kv=n_cells,
     )
-    build.graph.expand(stored_k(build, cache, ops.rope(k, pos), stored))
+    build.graph.expand(stored_k(cache, ops.rope(k, pos), stored))
     return q, k_view(build, cache, head, 1, n_cells)
 
 
@@ -175,7 +175,7 @@ def _sparse(
         build.graph.expand(x)
     layer = build.shape.layers[il]
     cache_k, cache_v = caches(build, il, inp.n_kv)
-    build.graph.expand(stored_k(build, cache_k, k, inp))
+    build.graph.expand(stored_k(cache_k, k, inp))
     build.graph.expand(stored_v(build, cache_v, v, inp))
     k = k_view(build, cache_k, layer.head_dim_k, layer.n_head_kv, inp.n_kv)
     v = v_view(build, cache_v, layer.head_dim_v, layer.n_head_kv, inp.n_kv)

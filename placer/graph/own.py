@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from placer.graph.build import Build
     from placer.graph.graph import Graph
-    from placer.graph.tensor import GraphTensor
 
 # baichuan.cpp:8: only the model of 32 layers rotates; the others are ALiBi.
 BAICHUAN_ROTATED = 32

@@ -27,7 +27,6 @@ LAYER_NORM = Recipe(norm="NORM", activation="gelu")
 SCALED = Recipe(
     rope="pattern", rope_factors=True, residual_scaled=True, logits_scaled=True
 )
-OF_FILE = {"gating": None, "norm_experts": None}
 
 RECIPES: dict[str, Recipe] = {
     "afmoe": Recipe(
@@ -36,11 +35,12 @@ RECIPES: dict[str, Recipe] = {
         qk_norm="heads",
         attn_gate="rows",
         post_norm=True,
-        **OF_FILE,
+        gating=None,
+        norm_experts=None,
     ),
     "arcee": Recipe(rope_factors=True, activation="relu_sqr"),
     "bailingmoe": Recipe(rope_factors=True, norm_experts=None),
-    "bailingmoe2": Recipe(qk_norm="heads", **OF_FILE),
+    "bailingmoe2": Recipe(qk_norm="heads", gating=None, norm_experts=None),
     "bloom": Recipe(
         norm="NORM", activation="gelu", embedding="layer normed", rope="none"
     ),
@@ -51,7 +51,9 @@ RECIPES: dict[str, Recipe] = {
     "dbrx": Recipe(norm="NORM", ffn_norm="attn_output_norm"),
     "dream": Recipe(has_cache=False),
     "gpt2": Recipe(norm="NORM", activation="gelu", embedding="positions", rope="none"),
-    "laguna": Recipe(qk_norm="heads", attn_gate="softplus", **OF_FILE),
+    "laguna": Recipe(
+        qk_norm="heads", attn_gate="softplus", gating=None, norm_experts=None
+    ),
     "llada": Recipe(has_cache=False),
     "nemotron": Recipe(norm="NORM", activation="relu_sqr"),
     "olmo": Recipe(norm="NORM"),
@@ -65,17 +67,24 @@ RECIPES: dict[str, Recipe] = {
         shared="halved",
         late_rows="behind norm",
         logits_scaled=True,
-        **OF_FILE,
+        gating=None,
+        norm_experts=None,
     ),
     "command-r": Recipe(
         norm="NORM", qk_norm="heads", parallel="fxa", logits_scaled=True
     ),
     "deepseek": Recipe(rope_factors=True, norm_experts=False),
-    "dots1": Recipe(qk_norm="heads", **OF_FILE),
+    "dots1": Recipe(qk_norm="heads", gating=None, norm_experts=None),
     "ernie4_5": PLAIN,
     "ernie4_5-moe": PLAIN,
     "exaone": FACTORS,
-    "exaone-moe": Recipe(qk_norm="heads", rope="window", rope_factors=True, **OF_FILE),
+    "exaone-moe": Recipe(
+        qk_norm="heads",
+        rope="window",
+        rope_factors=True,
+        gating=None,
+        norm_experts=None,
+    ),
     "exaone4": Recipe(
         qk_norm="heads",
         rope="window or none",
@@ -101,7 +110,9 @@ RECIPES: dict[str, Recipe] = {
         post_held=False,
     ),
     "glm4": Recipe(activation="swiglu", post_norm=True),
-    "glm4moe": Recipe(qk_norm="heads", ffn_norm="post_attention_norm", **OF_FILE),
+    "glm4moe": Recipe(
+        qk_norm="heads", ffn_norm="post_attention_norm", gating=None, norm_experts=None
+    ),
     "gpt-oss": Recipe(
         ffn_norm="post_attention_norm",
         gating=SOFTMAX_WEIGHT,
@@ -117,7 +128,11 @@ RECIPES: dict[str, Recipe] = {
     "hunyuan-moe": Recipe(rope_factors=True, qk_norm="heads"),
     "hunyuan_vl": Recipe(rope_factors=True, qk_norm="heads", positions=4),
     "hy_v3": Recipe(
-        rope_factors=True, qk_norm="heads", late_rows="behind norm", **OF_FILE
+        rope_factors=True,
+        qk_norm="heads",
+        late_rows="behind norm",
+        gating=None,
+        norm_experts=None,
     ),
     "internlm2": PLAIN,
     "jais": Recipe(norm="NORM", rope="none"),

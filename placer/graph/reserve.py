@@ -17,7 +17,6 @@ from placer.graph.families import graph_of
 from placer.graph.schedule import Scheduler
 
 if TYPE_CHECKING:
-    from placer.graph.backends import BackendRules
     from placer.graph.schedule import Schedule
     from placer.model import ModelShape
     from placer.placement import Workload

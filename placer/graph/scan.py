@@ -1,7 +1,7 @@
 """The recurrent layers of state space models, and short convolutions.
 
-Mirrors src/models/mamba-base.cpp:9 (Mamba) and :151 (Mamba 2), plamo2.cpp and lfm2.cpp of
-llama.cpp build 11434.
+Mirrors src/models/mamba-base.cpp:9 (Mamba) and :151 (Mamba 2), plamo2.cpp and lfm2.cpp
+of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def mamba1(build: Build, inp: StateInput, x: GraphTensor, il: int) -> GraphTenso
     before = read_state(build, inp, conv, conv.ne[0])
     before = ops.reshape(before, d.window, d.d_inner, d.n_s)
     x = ops.reshape(x, x.ne[0], d.n_t, d.n_s)
-    xz = build.mm(
-        build.must(il, "ssm_in.weight"), x, build.of_layer(il, "ssm_in.scale")
-    )
+    xz = _projected_in(build, x, il)
     half = (d.d_inner, d.n_t, d.n_s)
     x = ops.view(xz, half, (xz.nb[1], xz.nb[2]))
     z = ops.view(xz, half, (xz.nb[1], xz.nb[2]))
@@ -99,7 +97,7 @@ def mamba2(build: Build, inp: StateInput, x: GraphTensor, il: int) -> GraphTenso
     conv, states = _stored(build, il, d.channels)
     before = read_state(build, inp, conv, conv.ne[0])
     before = ops.reshape(before, d.window, d.channels, d.n_s)
-    y = build.mm(build.must(il, "ssm_in.weight"), x, build.of_layer(il, "ssm_in.scale"))
+    y = _projected_in(build, x, il)
     y = ops.reshape(y, y.ne[0], d.n_t, d.n_s)
     heads = (d.head, d.dt_rank, d.n_t, d.n_s)
     z = ops.view(y, heads, (d.head * 4, y.nb[1], y.nb[2]))
@@ -239,6 +237,11 @@ def _scanned(
         new = ops.view(y, (size * d.n_s,))
         write_state(build, new, stored, size * d.n_s)
     return y
+
+
+def _projected_in(build: Build, x: GraphTensor, il: int) -> GraphTensor:
+    scale = build.of_layer(il, "ssm_in.scale")
+    return build.mm(build.must(il, "ssm_in.weight"), x, scale)
 
 
 def _out(build: Build, y: GraphTensor, il: int, d: ScanShape) -> GraphTensor:

@@ -107,7 +107,7 @@ def best_cells(
     work, n_kv = build.workload, inp.index.n_kv
     kind = work.type_k.upper()
     cache = build.stored(il, kind, head, n_kv, work.n_stream, name="cache_lid")
-    build.graph.expand(stored_k(build, cache, k, inp.index))
+    build.graph.expand(stored_k(cache, k, inp.index))
     weights = ops.mul_mat(build.must(il, "indexer.proj.weight"), x)
     seen = k_view(build, cache, head, 1, n_kv)
     score = _scores(build, q, seen, weights, inp.index.mask, il)

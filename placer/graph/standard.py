@@ -40,7 +40,7 @@ class Recipe:
             ``"normed"`` without weights, ``"layer normed"`` with them, or
             ``"positions"`` where learnt positions are added.
         rope: ``"all"`` layers rotate queries and keys, ``"none"``, those with a
-            ``"window"``, ``"window and dense"`` ones, or all but every nth (``"step"``).
+            ``"window"``, ``"window and dense"`` ones, all but every nth (``"step"``).
         rope_factors: whether the file's factors for long contexts are used.
         positions: numbers a token, 4 for rotations in sections.
         qk_norm: ``"heads"`` normalises each head, ``"rows"`` all heads together,
@@ -212,9 +212,7 @@ def _normed_after(
     rows: GraphTensor | None,
 ) -> tuple[GraphTensor, GraphTensor, GraphTensor | None]:
     """Attention's result normalised; rows without logits dropped before, mostly."""
-    if rows is not None and recipe.attn_gate != "rows" and build.arch != "grok":
-        y, x, rows = ops.get_rows(y, rows), ops.get_rows(x, rows), None
-    elif rows is not None and build.arch == "grok":
+    if rows is not None and (recipe.attn_gate != "rows" or build.arch == "grok"):
         y, x, rows = ops.get_rows(y, rows), ops.get_rows(x, rows), None
     return build.layer_norm(y, il, recipe.post_attn_norm), x, rows
 
@@ -278,10 +276,10 @@ def attention(
     """Queries, keys and values; their rotation; attention; the projection."""
     heads = qkv(build, x, il, by_rows=recipe.qk_norm == "rows")
     is_roped = rotates(build, il, recipe)
-    q = _prepared(build, heads.q, inputs, il, recipe, "attn_q_norm", is_roped)
+    q = _prepared(build, heads.q, inputs, il, recipe, "attn_q_norm", is_roped=is_roped)
     k = heads.k
     if k is not None:
-        k = _prepared(build, k, inputs, il, recipe, "attn_k_norm", is_roped)
+        k = _prepared(build, k, inputs, il, recipe, "attn_k_norm", is_roped=is_roped)
     if recipe.q_scaled:
         q = ops.scale(q)
     if inputs.attn_scale is not None and not (build.arch == "llama4" and is_roped):
@@ -302,6 +300,7 @@ def _prepared(
     il: int,
     recipe: Recipe,
     norm: str,
+    *,
     is_roped: bool,
 ) -> GraphTensor:
     """Heads normalised and rotated, in the order that the architecture has."""
@@ -415,7 +414,7 @@ QKV_UNSCALED = frozenset({"cogvlm", "mimo2", "plamo3"})
 
 
 def fused_qkv(build: Build, x: GraphTensor, il: int) -> GraphTensor:
-    """One projection for queries, keys and values, with a bias in one or three parts."""
+    """One projection for queries, keys and values; its bias in one or three parts."""
     scale = build.of_layer(il, "attn_qkv.scale")
     scale = None if build.arch in QKV_UNSCALED else scale
     y = build.mm(build.must(il, "attn_qkv.weight"), x, scale)

@@ -94,7 +94,7 @@ SLIDING = {
 SLIDING_IF_ASKED = frozenset({"lfm2", "lfm2moe"})
 # exaone4.cpp:4: only the model of 64 layers has windows.
 EXAONE4_WINDOWED = 64
-# gemma3n.cpp:7
+# Layers with caches of their own, by gemma3n.cpp:7.
 GEMMA3N_OWN_CACHES = 20
 
 # llm_arch_is_recurrent, llama-arch.cpp; the others of its list are not covered.

@@ -175,11 +175,8 @@ class Layers:
             return False
         if self._arch in BOTH:
             return True
-        if self._arch == "gemma3n":
-            return index < GEMMA3N_OWN_CACHES
-        if self._arch == "gemma4":
-            shared = self._hparams.integer("attention.shared_kv_layers", 0)
-            return index < self.n_layer_all - shared
+        if self._arch in ("gemma3n", "gemma4"):
+            return index < self._n_own_caches()
         if self._arch in BY_HEADS_AND_FF:
             return not recurrent and self._n_ff[index] == 0
         if self._arch in HYBRID and self._arch not in INTERVAL:
@@ -187,6 +184,13 @@ class Layers:
         # llama-model.cpp:2796 leaves NextN layers out, unless there is nothing else
         is_nextn = index >= self.n_layer > 0
         return not recurrent and not is_nextn
+
+    def _n_own_caches(self) -> int:
+        """Layers of a Gemma that do not read another one's cache."""
+        if self._arch == "gemma3n":
+            return GEMMA3N_OWN_CACHES
+        shared = self._hparams.integer("attention.shared_kv_layers", 0)
+        return self.n_layer_all - shared
 
     def _index_elements(self, index: int) -> tuple[int, int]:
         """Elements of a cell of the layer's index, keys and values."""
