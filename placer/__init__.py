@@ -19,7 +19,9 @@ Every verb returns a value, prints nothing, and raises only ``placer.PlacerError
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from placer.errors import (
@@ -81,6 +83,20 @@ __all__ = [
     "report",
     "undo",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps ``placer.plan`` and ``placer.report`` verbs.
+
+    Python would hang the subpackage of that name over them when it is imported.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in __all__ or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from placer.engine.process import LocalRunner, Runner
 from placer.errors import InputError, MachineError
 from placer.machine import Device, Machine
 from placer.machine.nvml import NvmlWatch, with_nvml
+from placer.machine.overhead import with_overhead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,9 +126,11 @@ def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
         from placer.testing import EmulatedWatch, shader_cache_is_cold
 
         watch, compiles = EmulatedWatch(emulated), shader_cache_is_cold()
+    machine = machine_of(with_nvml(devices), engine.build)
     return Rig(
         engine=engine,
-        machine=machine_of(with_nvml(devices), engine.build),
+        # What emulated devices take was measured: nothing.
+        machine=with_overhead(machine) if emulated is None else machine,
         runner=LocalRunner(engine),
         watch=watch,
         emulated=emulated is not None,

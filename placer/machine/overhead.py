@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from placer.units import MIB
 
 if TYPE_CHECKING:
-    from placer.machine.device import Machine
+    from placer.machine.device import Device, Machine
 
 # CUDA, ROCm, MUSA: kernels are loaded when they are first used, cuBLAS takes its
 # workspace, and a pool grows with the first full physical batch. Vulkan: pipelines and
@@ -29,11 +29,14 @@ DEFAULT_MIB = {
     "Metal": 32,
 }
 OTHER_MIB = 256
+# Never more than a sixteenth of a device.
+LARGEST_PART = 16
 
 
-def default_overhead_bytes(backend: str) -> int:
-    """What is set aside on a device of this backend until something was observed."""
-    return DEFAULT_MIB.get(backend, OTHER_MIB) * MIB
+def default_overhead_bytes(device: Device) -> int:
+    """What is set aside on a device until something was observed."""
+    default = DEFAULT_MIB.get(device.backend, OTHER_MIB) * MIB
+    return min(default, device.total_bytes // LARGEST_PART)
 
 
 def with_overhead(machine: Machine) -> Machine:
@@ -41,7 +44,7 @@ def with_overhead(machine: Machine) -> Machine:
     return replace(
         machine,
         devices=tuple(
-            replace(device, overhead_bytes=default_overhead_bytes(device.backend))
+            replace(device, overhead_bytes=default_overhead_bytes(device))
             for device in machine.devices
         ),
     )
