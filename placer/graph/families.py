@@ -13,6 +13,7 @@ from placer.graph import (
     mla,
     msa,
     own,
+    pools,
     recipes,
     sparse,
 )
@@ -34,6 +35,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     **mamba.GRAPHS,
     **mla.GRAPHS,
     **msa.GRAPHS,
+    **pools.GRAPHS,
     **sparse.GRAPHS,
 }
 

@@ -246,6 +246,22 @@ def hc_pre(x: GraphTensor, weights: GraphTensor) -> GraphTensor:
     return GraphTensor("DSV4_HC_PRE", "F32", (x.ne[0], x.ne[2], 1, 1), [x, weights])
 
 
+def hc_comb(
+    mixes: GraphTensor, scale: GraphTensor, base: GraphTensor, hc: int
+) -> GraphTensor:
+    """F32 [streams, streams, tokens]: how much of each stream goes to each."""
+    ne = (hc, hc, mixes.ne[1], 1)
+    return GraphTensor("DSV4_HC_COMB", "F32", ne, [mixes, scale, base])
+
+
+def hc_post(
+    x: GraphTensor, streams: GraphTensor, post: GraphTensor, comb: GraphTensor
+) -> GraphTensor:
+    """F32 [n_embd, streams, tokens]: streams mixed, ``x`` added to each."""
+    ne = (*streams.ne[:2], x.ne[1], 1)
+    return GraphTensor("DSV4_HC_POST", "F32", ne, [x, streams, post, comb])
+
+
 def flash_attn_ext(
     q: GraphTensor, k: GraphTensor, v: GraphTensor, mask: Maybe, sinks: Maybe = None
 ) -> GraphTensor:

@@ -26,6 +26,15 @@ PIPELINE_COPIES = 4
 # Tokens a sequence of the graph that shows whether a chunked delta net can be fused:
 # llm_fused_op_gdn_ch_probe, llama-context.cpp:57
 CHUNK_PROBE = 16
+# What may be fused, in the order in which the engine tries it.
+RESOLVED = (
+    "flash_attn",
+    "delta_step",
+    "lightning_indexer",
+    "hc_pre",
+    "hc_comb",
+    "hc_post",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +111,7 @@ class _Builder:
         batch = Batch(n_tokens=slots, n_seqs=slots, n_outputs=slots)
         build, decode = self.scheduled(layout, batch)
         has_delta = any(name == "delta_step" for name, _, _ in build.fused_nodes)
-        for name in ("flash_attn", "delta_step", "lightning_indexer"):
+        for name in RESOLVED:
             demanded = name == "flash_attn" and self._workload.flash_attn == "on"
             if not demanded and not _runs_at_home(build, name):
                 layout = replace(layout, fused=layout.fused - {name})

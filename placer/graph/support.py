@@ -87,6 +87,14 @@ def _hc_pre(backend: str, op: GraphTensor) -> bool:
     return backend != "Vulkan" or op.src[0].ne[1] == HC_STREAMS_VULKAN
 
 
+def _hc_comb(backend: str, _op: GraphTensor) -> bool:
+    """On Vulkan only with 16 lanes a subgroup, ggml-vulkan.cpp:3600.
+
+    Not every device has them, and what is not fused takes next to nothing more.
+    """
+    return backend != "Vulkan"
+
+
 def _hc_post(backend: str, op: GraphTensor) -> bool:
     return backend != "Vulkan" or op.src[1].ne[1] == HC_STREAMS_VULKAN
 
@@ -115,6 +123,7 @@ CHECKS: dict[str, Callable[[str, GraphTensor], bool]] = {
     "GATED_DELTA_NET": _gated_delta_net,
     "GATED_LINEAR_ATTN": _gated_linear_attn,
     "LIGHTNING_INDEXER": _lightning_indexer,
+    "DSV4_HC_COMB": _hc_comb,
     "DSV4_HC_PRE": _hc_pre,
     "DSV4_HC_POST": _hc_post,
     "ARGSORT": _contiguous,
