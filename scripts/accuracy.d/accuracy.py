@@ -152,13 +152,13 @@ def show_case(comparison: Comparison) -> None:
     print(f"  {case.kind}: {' '.join(case.args)}")
     print(f"    graph splits: said {said}, seen {seen}")
     for row in comparison.rows:
-        parts = [
-            f"weights {mib(row.said.model_bytes):.2f} : {row.seen.model_mib}",
-            f"context {shown(row.said.context_bytes)} : {row.seen.context_mib}",
-            f"compute {shown(row.said.compute_bytes)} : "
-            + f"{mib(row.seen.compute_bytes):.2f}",
-        ]
-        print(f"    {row.name:<8} said : seen MiB  {', '.join(parts)}")
+        weights = f"{mib(row.said.model_bytes):.2f} : {row.seen.model_mib}"
+        context = f"{shown(row.said.context_bytes)} : {row.seen.context_mib}"
+        compute = f"{shown(row.said.compute_bytes)} : {mib(row.seen.compute_bytes):.2f}"
+        print(
+            f"    {row.name:<8} said : seen MiB  weights {weights}, "
+            f"context {context}, compute {compute}"
+        )
 
 
 def shown(n_bytes: int | None) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from placer.gguf import MetadataValue
+    from placer.testing.models_blueprint import Blueprint
 
 _TYPE_NAMES: Final = {number: name for name, (number, _) in VALUE_TYPES.items()}
 #: Stands in a record for "a vocabulary of this many tokens".
@@ -152,18 +153,33 @@ def _value(field: Field) -> MetadataValue:
 def big_models() -> tuple[KnownModel, ...]:
     """The models of published shape."""
     from placer.testing.accuracy.big import BIG
+    from placer.testing.accuracy.big_blueprints import BLUEPRINTS
 
-    return tuple(
+    described = [
         KnownModel(
             name=name,
-            architecture=described.architecture,
-            fields=(
-                text("general.architecture", described.architecture),
-                *described.fields(),
-            ),
-            weights=tuple(described.weights()),
-            n_vocab=described.numbers["V"],
+            architecture=one.architecture,
+            fields=(text("general.architecture", one.architecture), *one.fields()),
+            weights=tuple(one.weights()),
+            n_vocab=one.numbers["V"],
             is_big=True,
         )
-        for name, described in BIG.items()
+        for name, one in BIG.items()
+    ]
+    blueprints = [_of_blueprint(name, make()) for name, make in BLUEPRINTS.items()]
+    return (*described, *blueprints)
+
+
+def _of_blueprint(name: str, blueprint: Blueprint) -> KnownModel:
+    fields = blueprint.fields
+    tokens = next(f.value for f in fields if f.key == "tokenizer.ggml.tokens")
+    if not isinstance(tokens, Array):
+        raise TypeError(name)
+    return KnownModel(
+        name=name,
+        architecture=str(fields[0].value),
+        fields=tuple(f for f in fields if not f.key.startswith("tokenizer.")),
+        weights=blueprint.weights,
+        n_vocab=len(tokens.values),
+        is_big=True,
     )
