@@ -42,17 +42,41 @@ def _flash_attn(backend: str, op: GraphTensor) -> bool:
     head_k, head_v = op.src[1].ne[0], op.src[2].ne[0]
     if backend == "Vulkan":
         return head_k % 8 == 0 and head_v % 8 == 0
-    return head_k in CUDA_HEADS and head_v in (head_k, CUDA_HEADS[head_k])
+    return (
+        CUDA_HEADS.get(head_k) == head_v
+        and {op.src[1].type_name, op.src[2].type_name} <= CUDA_KV_TYPES
+        and _shares_keys(op, CUDA_SHARED.get(head_k))
+    )
 
 
-# Heads of keys that CUDA's attention has kernels for, with the other heads of values
-# that go with them: ggml_cuda_get_best_fattn_kernel, fattn.cu:509.
+def _shares_keys(op: GraphTensor, every: int | None) -> bool:
+    """Whether as many query heads share a key head as the kernel asks for.
+
+    Wide heads have a kernel only where several share one and there is a mask over a
+    whole number of ``FATTN_KQ_STRIDE`` cells: gqa_opt_applies, fattn.cu:558.
+    """
+    if every is None:
+        return True
+    q, k = op.src[0], op.src[1]
+    shared = q.ne[2] // k.ne[2]
+    has_mask = len(op.src) > MASK_AT and k.ne[1] % KQ_STRIDE == 0
+    return shared > 1 and shared % every == 0 and has_mask
+
+
+# Heads of keys that CUDA's attention has kernels for, and the heads of values that go
+# with them: ggml_cuda_get_best_fattn_kernel, fattn.cu:542.
 CUDA_HEADS = {
     **{n: n for n in (40, 64, 72, 80, 96, 112, 128, 256, 512)},
     192: 128,
     320: 256,
     576: 512,
 }
+# Of those, the ones with kernels for shared keys alone, in multiples of so many heads.
+CUDA_SHARED = {192: 8, 320: 32, 512: 1, 576: 1}
+CUDA_KV_TYPES = frozenset(
+    {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"}
+)
+MASK_AT, KQ_STRIDE = 3, 256
 
 
 def _ssm_scan(backend: str, op: GraphTensor) -> bool:
