@@ -126,11 +126,10 @@ def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
         from placer.testing import EmulatedWatch, shader_cache_is_cold
 
         watch, compiles = EmulatedWatch(emulated), shader_cache_is_cold()
-    machine = machine_of(with_nvml(devices), engine.build)
+    machine = with_overhead(machine_of(with_nvml(devices), engine.build))
     return Rig(
         engine=engine,
-        # What emulated devices take was measured: nothing.
-        machine=with_overhead(machine) if emulated is None else machine,
+        machine=machine,
         runner=LocalRunner(engine),
         watch=watch,
         emulated=emulated is not None,

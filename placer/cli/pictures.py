@@ -58,7 +58,7 @@ def _print_rated(out: Console, rated: Rated, on: Machine) -> None:
     splits = rated.best.graph_splits
     text = f"Figures {_source_text(rated)}"
     if splits is not None:
-        text += f"; graph splits {splits[0]} for prompts, {splits[1]} for single tokens"
+        text += f"; graph splits {splits[0]} / {splits[1]} (prompt / one token)"
     out.print(Text(f"{text}.", "dim"))
     for note in rated.notes:
         out.print(Text(f"Note: {note}.", "yellow"), soft_wrap=not out.is_terminal)

@@ -1,7 +1,8 @@
 """What a backend takes beside the engine's buffers, which no reservation shows.
 
-These are assumptions: nothing here was measured on a card. A context of CUDA itself is
-not among it, since the engine reports what is free with one in place.
+A context of CUDA itself is not among it, since the engine reports what is free with one
+in place. Nothing here was measured on a card: these are assumptions, until something
+is observed.
 """
 
 from __future__ import annotations
@@ -12,31 +13,21 @@ from typing import TYPE_CHECKING
 from placer.units import MIB
 
 if TYPE_CHECKING:
-    from placer.machine.device import Device, Machine
+    from placer.machine.device import Machine
 
-# CUDA, ROCm, MUSA: kernels are loaded when they are first used, cuBLAS takes its
-# workspace, and a pool grows with the first full physical batch. Vulkan: pipelines and
-# scratch for matrix products, made at the first product. SYCL as CUDA. Metal: pipelines
-# only. An RPC device has what its own backend takes: taken to be CUDA.
-DEFAULT_MIB = {
-    "CUDA": 256,
-    "ROCm": 256,
-    "MUSA": 256,
-    "SYCL": 256,
-    "RPC": 256,
-    "Vulkan": 128,
-    "MTL": 32,
-    "Metal": 32,
-}
-OTHER_MIB = 256
-# Never more than a sixteenth of a device.
-LARGEST_PART = 16
+# Kernels are loaded when they are first used, cuBLAS and its kin take a workspace, and
+# a pool grows with the first full physical batch.
+LAZY_MIB = 256
+LAZY = frozenset({"CUDA", "ROCm", "MUSA", "SYCL", "CANN"})
 
 
-def default_overhead_bytes(device: Device) -> int:
-    """What is set aside on a device until something was observed."""
-    default = DEFAULT_MIB.get(device.backend, OTHER_MIB) * MIB
-    return min(default, device.total_bytes // LARGEST_PART)
+def default_overhead_bytes(backend: str) -> int:
+    """What is set aside on a device of this backend until something was observed.
+
+    Vulkan took less than 1 MiB on emulated devices, and nothing is set aside for it,
+    for Metal and for RPC devices.
+    """
+    return LAZY_MIB * MIB if backend in LAZY else 0
 
 
 def with_overhead(machine: Machine) -> Machine:
@@ -44,7 +35,7 @@ def with_overhead(machine: Machine) -> Machine:
     return replace(
         machine,
         devices=tuple(
-            replace(device, overhead_bytes=default_overhead_bytes(device))
+            replace(device, overhead_bytes=default_overhead_bytes(device.backend))
             for device in machine.devices
         ),
     )
