@@ -3,6 +3,7 @@
 accuracy                  against the recorded truth; writes docs/accuracy.md
 accuracy --live           against the bundled engine, or the one that --server names
 accuracy --live --record  likewise, and keeps what it said as the recorded truth
+accuracy --live --record --resume   ask only for what is not recorded yet
 accuracy --only qwen3     models whose name holds this, with every case that is off
 """
 
@@ -52,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--live", action="store_true", help="ask an engine")
     parser.add_argument("--server", type=Path, help="the llama-server to ask")
     parser.add_argument("--record", action="store_true", help="keep what it says")
+    parser.add_argument("--resume", action="store_true", help="ask for the rest only")
     parser.add_argument("--only", metavar="TEXT", help="models whose name holds it")
     parser.add_argument("--all", action="store_true", help="show every case")
     return parser.parse_args()
@@ -61,7 +63,8 @@ def run(given: argparse.Namespace) -> int:
     """Compare, show, write."""
     known = [*read_models(MODELS), *big_models()]
     known = [model for model in known if (given.only or "") in model.name]
-    truths = list(asked(known, given.server) if given.live else recorded(known))
+    kept = list(recorded(known)) if given.resume or not given.live else []
+    truths = list(asked(known, given.server, kept)) if given.live else kept
     if given.record and not given.only:
         write_truths(TRUTH, truths)
     comparisons = compared(known, truths)
@@ -84,23 +87,31 @@ def recorded(known: list[KnownModel]) -> Iterator[Truth]:
     return (truth for truth in read_truths(TRUTH) if truth.case.model in names)
 
 
-def asked(known: list[KnownModel], server: Path | None) -> Iterator[Truth]:
-    """The truth of these models from an engine, with a line of progress."""
+def asked(
+    known: list[KnownModel], server: Path | None, kept: list[Truth]
+) -> Iterator[Truth]:
+    """The truth of these models from an engine, with a line of progress.
+
+    Cases that are among ``kept`` are not asked again.
+    """
     server = server or bundled_engine()
     if server is None:
         raise MachineError("no engine", hint="scripts/setup, or name one by --server")
+    answered = {truth.case: truth for truth in kept}
     with LiveEngine(server.resolve()) as engine:
         for at, model in enumerate(known):
             start = time.perf_counter()
-            truths = list(engine.truths(model, cases_of(model.name, model.shape(), at)))
+            cases = list(cases_of(model.name, model.shape(), at))
+            new = [case for case in cases if case not in answered]
+            answered |= {truth.case: truth for truth in engine.truths(model, new)}
             took_s = time.perf_counter() - start
             print(
-                f"{at + 1:>3}/{len(known)} {model.name:<28} {len(truths)} dry runs, "
-                f"{sum(t.refused is not None for t in truths)} refused, {took_s:.1f} s",
+                f"{at + 1:>3}/{len(known)} {model.name:<28} {len(new)} dry runs, "
+                f"{took_s:.1f} s",
                 file=sys.stderr,
                 flush=True,
             )
-            yield from truths
+            yield from (answered[case] for case in cases)
 
 
 def compared(known: list[KnownModel], truths: list[Truth]) -> list[Comparison]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from placer.memory.context import has_flash_attn
@@ -70,7 +71,10 @@ KINDS: Final[Mapping[str, Callable[[int], list[str]]]] = {
     "tensors to the other device by -ot": _moved(r"blk\.[02]\.ffn_down", "Vulkan1"),
     "experts of half the layers": lambda n: [*_EVEN(n), "-ncmoe", str((n + 1) // 2)],
     "all experts on the CPU": lambda n: [*_EVEN(n), "-cmoe"],
+    "the output on the CPU by -ot": _moved(r"^output\.weight", "CPU"),
 }
+
+_LAST: Final = tuple(KINDS)[-1]
 
 #: By name, three levels of each part of a workload; each is a set of its fields.
 PARTS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
@@ -99,16 +103,40 @@ PARTS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
 
 @cache
 def rows() -> Mapping[str, tuple[Mapping[str, int], ...]]:
-    """For each kind of placement three workloads, as the level of each part."""
-    drawn = random.Random(SEED)  # noqa: S311 - a design, not a secret
-    design = {}
-    for kind in KINDS:
-        orders = {part: drawn.sample(range(N_ROWS), N_ROWS) for part in PARTS}
-        design[kind] = tuple(
-            {part: order[row] for part, order in orders.items()}
-            for row in range(N_ROWS)
-        )
+    """For each kind of placement three workloads, as the level of each part.
+
+    What two levels have not met by chance meet in the last kind, drawn until they do.
+    """
+    source = random.Random(SEED)  # noqa: S311 - a design, not a secret
+    design = {kind: _drawn(source) for kind in KINDS}
+    while not _all_meet(design):
+        design[_LAST] = _drawn(source)
     return design
+
+
+def _drawn(source: random.Random) -> tuple[Mapping[str, int], ...]:
+    """Rows in which each part takes each of its levels once."""
+    orders = {part: source.sample(range(N_ROWS), N_ROWS) for part in PARTS}
+    return tuple(
+        {part: order[row] for part, order in orders.items()} for row in range(N_ROWS)
+    )
+
+
+def _all_meet(design: Mapping[str, tuple[Mapping[str, int], ...]]) -> bool:
+    """Whether any two levels of different parts are together in some row."""
+    wanted = {
+        (part, str(level), other, str(other_level))
+        for part, other in combinations(PARTS, 2)
+        for level in PARTS[part]
+        for other_level in PARTS[other]
+    }
+    met = {
+        (part, str(PARTS[part][row[part]]), other, str(PARTS[other][row[other]]))
+        for own in design.values()
+        for row in own
+        for part, other in combinations(PARTS, 2)
+    }
+    return wanted <= met
 
 
 def workload_of_row(levels: Mapping[str, int], shape: ModelShape) -> Workload:
