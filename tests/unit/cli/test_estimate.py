@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Desk
+
+TWO = "CUDA0:2000:1800,CUDA1:1000:900"
+ON_TWO = ("estimate", "moe", "--devices", TWO, "-ts", "5,2", "-ot", "x=CPU")
+FIELDS = {
+    "name",
+    "total_bytes",
+    "free_bytes",
+    "model_bytes",
+    "context_bytes",
+    "compute_bytes",
+    "overhead_bytes",
+    "headroom_bytes",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_engine(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any start of an engine would be an error."""
+    monkeypatch.setenv("PLACER_LLAMA_SERVER", "/nowhere/llama-server")
+
+
+def test_the_json_holds_what_scripts_count_on(desk: Desk) -> None:
+    """Every field of the schema; headroom is free less all that is held."""
+    answer = desk.placer(*ON_TWO, "--json")
+    record = json.loads(answer.out)
+
+    assert (answer.code, record["schema"], record["fits"]) == (0, 1, True)
+    assert set(record["source"].values()) == {"formula"}
+    assert set(record["host"]) == {"model_bytes", "context_bytes", "compute_bytes"}
+    assert len(record["graph_splits"]) == 2
+    assert record["args"][:4] == ["-ngl", "7", "-ts", "5,2"]
+    for device in record["devices"]:
+        assert set(device) >= FIELDS
+        held = ("model_bytes", "context_bytes", "compute_bytes", "overhead_bytes")
+        spent = sum(device[name] for name in (*held, "beside_bytes"))
+        assert device["headroom_bytes"] == device["free_bytes"] - spent
+
+
+@pytest.mark.parametrize(
+    ("devices", "code", "word"),
+    [(TWO, 0, "fits\n"), ("Vulkan0:2", 4, "does not fit\n")],
+)
+def test_quiet_is_one_word_and_an_exit_code(
+    desk: Desk, devices: str, code: int, word: str
+) -> None:
+    """For scripts that only want to know."""
+    answer = desk.placer("estimate", "moe", "--devices", devices, "--quiet")
+
+    assert (answer.code, answer.out, answer.err) == (code, word, "")
+
+
+def test_what_is_not_known_is_never_said_to_fit(desk: Desk) -> None:
+    """The third word, and the exit code of what does not fit."""
+    asked = ("estimate", "moe", "--devices", TWO, "--spec-type", "draft-mtp")
+    quiet, picture = desk.placer(*asked, "--quiet"), desk.placer(*asked)
+
+    assert (quiet.code, quiet.out) == (4, "not known\n")
+    assert "Not known: CUDA" in picture.out
+    assert "what --spec-type draft-mtp takes is not known" in picture.out
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_bars_have_one_scale(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """The smaller device's bar is shorter, by as much as the device is smaller."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    answer = desk.placer(*ON_TWO)
+    bars = re.findall(r"^CUDA\d  ([█▓▒░·]+)", answer.out, re.MULTILINE)
+
+    assert len(bars) == 2
+    assert len(bars[1]) / len(bars[0]) == pytest.approx(0.5, abs=0.1)
+    lines = answer.out.splitlines()
+    assert all(len(line.rstrip()) <= columns for line in lines)
+    assert "Fits: CUDA1 is the tightest" in answer.out
+    assert "Figures by formula; graph splits" in answer.out
+
+
+def test_what_does_not_fit_says_what_would_help(desk: Desk) -> None:
+    """Which device is short, by how much, and what each change frees."""
+    answer = desk.placer(
+        "estimate", "moe", "--devices", "Vulkan0:90", "-c", "65536", "-ts", "1"
+    )
+
+    assert answer.code == 4
+    assert re.search(r"Does not fit: Vulkan0 is [\d.]+ MiB short", answer.out)
+    assert "--ctx 32768 would free" in answer.out
+    assert "!" in answer.out
+
+
+def test_a_plan_for_a_machine_that_is_not_here(desk: Desk) -> None:
+    """Ranked, by formula, with the machine's name and what was assumed."""
+    answer = desk.placer("plan", "moe", "--machine", "rtx-4090+rtx-5070-ti")
+
+    assert (answer.code, answer.err) == (0, "")
+    assert "on GeForce RTX 4090 + GeForce RTX 5070 Ti" in answer.out
+    assert "1. A: one GPU" in answer.out
+    assert "free memory of CUDA1 is assumed" in answer.out
+
+
+def test_a_machine_that_is_not_here_can_be_looked_at(desk: Desk) -> None:
+    """Its devices, their speed, and where the figures come from."""
+    answer = desk.placer("devices", "--machine", "dgx-spark")
+    record = json.loads(desk.placer("devices", "--machine", "dgx-spark", "--json").out)
+
+    assert "NVIDIA GB10" in answer.out
+    assert "273" in answer.out
+    assert "shared with the device; no engine was asked" in answer.out
+    assert record["unified"]
+    assert record["engine"] is None
+    assert record["sources"]
+
+
+def test_every_override_counts(desk: Desk) -> None:
+    """-ot may be given more than once; the first that matches wins."""
+    answer = desk.placer(
+        *("estimate", "moe", "--devices", TWO, "-ts", "7,0", "--json"),
+        *("-ot", r"blk\.0\.ffn=CPU", "-ot", "ffn=CUDA1"),
+    )
+    record = json.loads(answer.out)
+
+    assert record["host"]["model_bytes"] > 0
+    assert record["devices"][1]["model_bytes"] > record["host"]["model_bytes"]
