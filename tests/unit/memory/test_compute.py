@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from placer.memory.compute import compute_bytes_by_device, is_pipelined
+from placer.memory.compute import compute_of, is_pipelined
 from placer.placement import Placement, TensorException, Workload
+from placer.testing.accuracy.models import read_models
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
-from placer.units import KIB
 
-SHAPE = fake_shape([FakeLayer(expert_kib=3000)] * 4)
+DATA = Path(__file__).parents[2] / "accuracy" / "data" / "architectures.jsonl.gz"
+SHAPE = next(m for m in read_models(DATA) if m.name == "qwen3moe-moe").shape()
+N = SHAPE.n_layer_all
 MACHINE = fake_machine([1, 1])
 WORKLOAD = Workload(ctx=8192, parallel=1, kv_unified=False)
-BOTH = Placement(split=(3, 2))
+BOTH = Placement(split=(N - 1, 2))
 EXPERT = TensorException(tensor="blk.0.ffn_up_exps.weight", buffer="CPU")
-ON_CPU = Placement(split=(3, 2), exceptions=frozenset({EXPERT}))
+ON_CPU = replace(BOTH, exceptions=frozenset({EXPERT}))
+UNPIPED = replace(BOTH, unpipelined=True)
 
 
 def compute(
     placement: Placement = BOTH, workload: Workload = WORKLOAD
 ) -> tuple[int, ...]:
     """Bytes of the two devices."""
-    return compute_bytes_by_device(SHAPE, workload, placement, MACHINE)
+    found = compute_of(SHAPE, workload, placement, MACHINE)
+    assert found is not None
+    return found.device_bytes
 
 
-def test_an_unused_device_holds_nothing() -> None:
+def test_a_device_without_layers_keeps_next_to_nothing() -> None:
     """No layer, no graph."""
-    first, second = compute(Placement(split=(5, 0)))
-    assert first > 0
-    assert second == 0
-    assert compute(Placement(split=(0, 0))) == (0, 0)
+    first, second = compute(Placement(split=(N + 1, 0)))
+    assert first > 100 * second
 
 
 def test_the_physical_batch_drives_it() -> None:
     """Twice the tokens, about twice the bytes; the logical batch changes nothing."""
     small, large = (
-        compute(workload=replace(WORKLOAD, ubatch=n))[0] for n in (256, 512)
+        compute(UNPIPED, replace(WORKLOAD, ubatch=n))[1] for n in (256, 512)
     )
     assert large == pytest.approx(2 * small, rel=0.1)
     assert compute(workload=replace(WORKLOAD, batch=4096)) == compute()
@@ -53,26 +57,37 @@ def test_the_context_drives_the_mask() -> None:
 
 def test_pipelining_holds_its_inputs_four_times() -> None:
     """It is off where there is any override, part of the model is on the CPU, ..."""
-    assert is_pipelined(SHAPE, BOTH, WORKLOAD)
-    for placement in (
-        ON_CPU,
-        replace(BOTH, unpipelined=True),
-        Placement(split=(5, 0)),
-        Placement(split=(2, 2)),
-    ):
-        assert not is_pipelined(SHAPE, placement, WORKLOAD)
-    assert not is_pipelined(SHAPE, BOTH, replace(WORKLOAD, kv_offload=False))
-    piped, plain = compute(), compute(replace(BOTH, unpipelined=True))
+    assert is_pipelined(SHAPE, BOTH, WORKLOAD, MACHINE)
+    for placement in (ON_CPU, UNPIPED, Placement(split=(N - 1, 0))):
+        assert not is_pipelined(SHAPE, placement, WORKLOAD, MACHINE)
+    on_host = replace(WORKLOAD, kv_offload=False)
+    assert not is_pipelined(SHAPE, BOTH, on_host, MACHINE)
+    piped, plain = compute(), compute(UNPIPED)
     assert all(a > b for a, b in zip(piped, plain, strict=True))
 
 
 def test_experts_on_the_cpu_visit_the_first_device() -> None:
-    """A big batch computes there: a copy of the largest weight, unless forbidden."""
-    plain = compute(replace(BOTH, unpipelined=True))
-    with_expert = compute(ON_CPU)
-    assert with_expert[0] - plain[0] == 1000 * KIB
-    assert with_expert[1] == plain[1]
-    forbidden = replace(WORKLOAD, op_offload=False)
-    assert compute(ON_CPU, forbidden) == plain
-    few = replace(WORKLOAD, ubatch=16)
-    assert compute(ON_CPU, few) == compute(replace(BOTH, unpipelined=True), few)
+    """A big batch computes there, which no step of one token does."""
+    moved = compute_of(SHAPE, WORKLOAD, ON_CPU, MACHINE)
+    at_home = compute_of(SHAPE, replace(WORKLOAD, op_offload=False), ON_CPU, MACHINE)
+    assert moved is not None
+    assert at_home is not None
+    assert moved.graph_splits != at_home.graph_splits
+    assert moved.graph_splits[1] == at_home.graph_splits[1]
+
+
+def test_splits_follow_the_devices() -> None:
+    """One on one device; one more for each change of device."""
+    alone = compute_of(SHAPE, WORKLOAD, Placement(split=(N + 1, 0)), MACHINE)
+    both = compute_of(SHAPE, WORKLOAD, UNPIPED, MACHINE)
+    moved = compute_of(SHAPE, WORKLOAD, ON_CPU, MACHINE)
+    assert alone is not None
+    assert both is not None
+    assert moved is not None
+    assert alone.graph_splits < both.graph_splits < moved.graph_splits
+
+
+def test_an_architecture_without_a_graph_is_left_to_the_engine() -> None:
+    """No guess."""
+    unknown = fake_shape([FakeLayer()] * 2)
+    assert compute_of(unknown, WORKLOAD, Placement(split=(2, 1)), MACHINE) is None

@@ -51,7 +51,7 @@ def test_candidates_fit_by_formula_and_differ() -> None:
 
 def test_margins_leave_room() -> None:
     """The last candidate of a strategy leaves the largest margin on each device."""
-    machine = fake_machine([900 * MIB + max(MARGINS_BYTES)] * 2)
+    machine = fake_machine([700 * MIB + max(MARGINS_BYTES)] * 2)
     candidates = plan_candidates(MOE, WORKLOAD, machine)
     for strategy in (Strategy.EXPERTS_ON_CPU, Strategy.LAYERS_ON_CPU):
         last = [c for c in candidates if c.strategy is strategy][-1]
