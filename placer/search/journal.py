@@ -72,16 +72,31 @@ def read_journal(path: Path) -> tuple[dict[str, Any], ...]:
     Raises:
         JournalError: the file cannot be read, or a line before the last is broken.
     """
+    hint = "move the damaged file away; its search can be run again"
+    return read_records(path, what="record of a search", hint=hint)
+
+
+def read_records(path: Path, *, what: str, hint: str) -> tuple[dict[str, Any], ...]:
+    """All whole lines of a file of records; a torn last line is passed over.
+
+    Args:
+        path: the file.
+        what: a line is, for the error.
+        hint: what to do about a broken line.
+
+    Raises:
+        JournalError: the file cannot be read, or a line before the last is broken.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise JournalError(
             f"cannot be read: {error.strerror}", path=path, hint="check the path"
         ) from None
-    return tuple(_records(path, data))
+    return tuple(_records(path, data, what, hint))
 
 
-def _records(path: Path, data: bytes) -> Iterator[dict[str, Any]]:
+def _records(path: Path, data: bytes, what: str, hint: str) -> Iterator[dict[str, Any]]:
     *lines, torn = data.split(b"\n")
     del torn  # Without its line break it was being written when placer died.
     for number, line in enumerate(lines, start=1):
@@ -90,12 +105,7 @@ def _records(path: Path, data: bytes) -> Iterator[dict[str, Any]]:
         except ValueError:
             record = None
         if not isinstance(record, dict) or "kind" not in record:
-            raise JournalError(
-                "is no record of a search",
-                path=path,
-                line=number,
-                hint="move the damaged file away; its search can be run again",
-            )
+            raise JournalError(f"is no {what}", path=path, line=number, hint=hint)
         yield record
 
 

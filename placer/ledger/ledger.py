@@ -1,0 +1,89 @@
+"""The ledger's file: JSON lines, appended whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from placer.errors import JournalError
+from placer.ledger.entry import Entry, entry_of_record, entry_record
+from placer.search.journal import read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VARIABLE = "PLACER_LEDGER"
+HINT = "move the damaged file away; the ledger fills again by itself"
+
+
+def default_path() -> Path:
+    """Where the ledger lies: ``PLACER_LEDGER``, or the user's data folder."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    from platformdirs import user_data_path
+
+    return user_data_path("placer", appauthor=False) / "ledger.jsonl"
+
+
+class Ledger:
+    """An append-only file of entries, which several processes may write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, oldest first; none where there is no file.
+
+        Raises:
+            JournalError: it cannot be read, or a line before the last is damaged.
+        """
+        if not self.path.exists():
+            return ()
+        records = read_records(self.path, what="entry of a ledger", hint=HINT)
+        return tuple(self._entry(r, n) for n, r in enumerate(records, start=1))
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Write what is not there yet; how many that was.
+
+        Raises:
+            JournalError: the file cannot be read or written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                known = {entry.identity for entry in self.entries()}
+                new = {e.identity: e for e in entries if e.identity not in known}
+                _append(file, list(new.values()))
+                return len(new)
+        except OSError as error:
+            raise JournalError(
+                f"cannot be written: {error.strerror}",
+                path=self.path,
+                hint=f"name another file with --ledger or {VARIABLE}",
+            ) from None
+
+    def _entry(self, record: dict[str, object], line: int) -> Entry:
+        try:
+            return entry_of_record(record)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise JournalError(
+                "is no entry of a ledger", path=self.path, line=line, hint=HINT
+            ) from None
+
+
+def _append(file: BinaryIO, entries: list[Entry]) -> None:
+    """One write, on disk, after whatever a killed writer left torn was cut off."""
+    if not entries:
+        return
+    file.seek(0)
+    whole = file.read().rfind(b"\n") + 1
+    file.truncate(whole)
+    lines = [json.dumps(entry_record(e), ensure_ascii=False) + "\n" for e in entries]
+    file.write("".join(lines).encode())
+    file.flush()
+    os.fsync(file.fileno())
