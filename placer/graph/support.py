@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from placer.gguf import type_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,8 +32,22 @@ def supports(backend: str, op: GraphTensor) -> bool:
     return check is None or check(backend, op)
 
 
-def _mul_mat(_backend: str, op: GraphTensor) -> bool:
-    return op.src[0].ne[3] == op.src[1].ne[3]
+def _mul_mat(backend: str, op: GraphTensor) -> bool:
+    if op.src[0].ne[3] != op.src[1].ne[3]:
+        return False
+    return backend != "Vulkan" or _has_whole_rows(op.src[0])
+
+
+def _has_whole_rows(a: GraphTensor) -> bool:
+    """Whether Vulkan can read the rows: quantised ones must lie one after the other.
+
+    Those of a quantised cache of several heads do not: ggml-vulkan.cpp:15459.
+    """
+    block, n_bytes = type_size(a.type_name)
+    if block == 1:
+        return True
+    is_row = a.nb[:2] == (n_bytes, n_bytes * (a.ne[0] // block))
+    return is_row and (a.ne[3] == 1 or a.nb[3] == a.nb[2] * a.ne[2])
 
 
 def _mul_mat_id(backend: str, op: GraphTensor) -> bool:
