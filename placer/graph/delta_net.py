@@ -88,7 +88,7 @@ def delta_hybrid(
             y = gated_attention(build, y, pos, inp, il)
         x = ops.add(y, x)
         y = build.layer_norm(x, il, "post_attention_norm")
-        x = ops.add(_feed_forward(build, y, il), x)
+        x = ops.add(gated_feed_forward(build, y, il), x)
     x = build.norm(x, build.weight("output_norm.weight"), None, -1)
     x = ops.get_rows(x, out_ids)
     projection = build.weight("cls.output.weight")
@@ -316,7 +316,7 @@ def _step(parts: tuple[GraphTensor, ...]) -> tuple[GraphTensor, GraphTensor]:
     return ops.permute(y, 2, 0, 1, 3), state
 
 
-def _feed_forward(build: Build, x: GraphTensor, il: int) -> GraphTensor:
+def gated_feed_forward(build: Build, x: GraphTensor, il: int) -> GraphTensor:
     """build_layer_ffn, qwen3next.cpp:565."""
     if build.of_layer(il, "ffn_gate_inp.weight") is None:
         return ffn(build, x, il)

@@ -28,6 +28,7 @@ MODULES = (
     "hyper",
     "msa",
     "pools",
+    "qwen4exp",
 )
 
 

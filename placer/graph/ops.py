@@ -255,11 +255,12 @@ def hc_comb(
 
 
 def hc_post(
-    x: GraphTensor, streams: GraphTensor, post: GraphTensor, comb: GraphTensor
+    x: GraphTensor, streams: GraphTensor, post: GraphTensor, comb: Maybe = None
 ) -> GraphTensor:
     """F32 [n_embd, streams, tokens]: streams mixed, ``x`` added to each."""
     ne = (*streams.ne[:2], x.ne[1], 1)
-    return GraphTensor("DSV4_HC_POST", "F32", ne, [x, streams, post, comb])
+    src = [x, streams, post] if comb is None else [x, streams, post, comb]
+    return GraphTensor("DSV4_HC_POST", "F32", ne, src)
 
 
 def flash_attn_ext(
