@@ -21,6 +21,7 @@ from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
 from placer.placement import Placement, placement_args, placement_from_args
 from placer.plan import Candidate, plan_candidates
 from placer.plan.plan import candidate_for_placement, headroom_bytes, unpipelined
+from placer.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,8 +143,8 @@ class Desk:
         said = self.ask(placement) or estimate_memory(
             target.shape, target.workload, placement, machine
         )
-        shared = said.host.total_bytes if machine.is_unified else 0
-        beside = companion_bytes(self.companions_on(placement, said), machine)
+        beside = beside_bytes(said, self.companions_on(placement, said), machine)
+        shared = machine.shared_bytes(said.host.total_bytes)
         return [
             (held.compute_bytes or 0) + extra + shared
             for held, extra in zip(said.devices, beside, strict=True)
@@ -201,13 +202,24 @@ def plan(name: str, where: Where, request: Request) -> Plan:
         candidates = plan_candidates(
             target.shape, target.workload, desk.machine, desk.compute_of
         )
-        if not candidates:
-            raise SearchError(
-                f"no placement of {target.shape.name} fits by formula",
-                hint="lower --ctx, -ub or the cache types, or free memory",
-            )
         rated = tuple(rate(candidate, desk) for candidate in candidates)
-        return Plan(target=target, machine=desk.machine, candidates=rated)
+        with_room = tuple(r for r in rated if min(r.headroom_bytes) >= 0)
+        if not with_room:
+            raise _nothing_fits(desk, rated)
+        return Plan(target=target, machine=desk.machine, candidates=with_room)
+
+
+def _nothing_fits(desk: Desk, rated: tuple[Rated, ...]) -> SearchError:
+    """By how much the nearest candidate misses."""
+    problem = f"no placement of {desk.target.shape.name} fits by formula"
+    if rated:
+        nearest = max(rated, key=lambda r: min(r.headroom_bytes))
+        device = desk.machine.devices[nearest.tightest].name
+        short = size_text(-min(nearest.headroom_bytes))
+        problem += f": the nearest is {short} short on {device}"
+    return SearchError(
+        problem, hint="lower --ctx, -ub or the cache types, or free memory"
+    )
 
 
 @contextmanager
@@ -255,7 +267,7 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
         )
     best = said or candidate.estimate
     companions = desk.companions_on(placement, best)
-    beside = companion_bytes(companions, machine)
+    beside = beside_bytes(best, companions, machine)
     left = zip(headroom_bytes(best, machine), beside, strict=True)
     return Rated(
         candidate=candidate,
@@ -268,11 +280,13 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
     )
 
 
-def companion_bytes(
-    companions: Sequence[Companion], machine: Machine
+def beside_bytes(
+    estimate: MemoryEstimate, companions: Sequence[Companion], machine: Machine
 ) -> tuple[int, ...]:
-    """What companions hold on each device together, as far as it is known."""
-    shared = sum(c.host.total_bytes for c in companions) if machine.is_unified else 0
+    """What companions take of each device, as far as it is known."""
+    alone = estimate.host.total_bytes
+    host = alone + sum(companion.host.total_bytes for companion in companions)
+    shared = machine.shared_bytes(host) - machine.shared_bytes(alone)
     return tuple(
         sum(c.devices[index].total_bytes for c in companions) + shared
         for index in range(len(machine.devices))

@@ -126,6 +126,16 @@ class Machine:
         devices = tuple(by_name[name] for name in names)
         return replace(self, devices=devices, chosen=True)
 
+    def shared_bytes(self, host_bytes: int) -> int:
+        """What a device lacks when the host holds so much of a memory they share.
+
+        Nothing, as long as the host has that much beside all that the device may take.
+        """
+        if not self.is_unified:
+            return 0
+        room = (self.host_free_bytes or 0) - self.devices[0].free_bytes
+        return max(host_bytes - max(room, 0), 0)
+
     @property
     def device_args(self) -> list[str]:
         """The flag that names the devices, where the user did."""

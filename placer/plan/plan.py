@@ -199,7 +199,7 @@ def headroom_bytes(estimate: MemoryEstimate, machine: Machine) -> tuple[int, ...
 
     A device that uses the host's memory has to leave room for what the host holds.
     """
-    shared = estimate.host.total_bytes if machine.is_unified else 0
+    shared = machine.shared_bytes(estimate.host.total_bytes)
     return tuple(
         device.usable_bytes - held.total_bytes - shared
         for device, held in zip(machine.devices, estimate.devices, strict=True)

@@ -207,3 +207,11 @@ def test_the_verbs_of_the_package_stay_verbs(model: str) -> None:
 
     assert callable(placer.plan)
     assert callable(placer.report)
+
+
+def test_a_plan_never_shows_what_does_not_fit(model: str) -> None:
+    """Where nothing fits, the nearest miss is the error."""
+    with pytest.raises(placer.SearchError) as caught:
+        placer.plan(model, placer.Where(devices="Vulkan0:1"), SMALL)
+
+    assert "no placement of moe fits by formula" in str(caught.value)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from placer.errors import InputError
@@ -53,3 +55,18 @@ def test_a_device_that_is_not_there_is_an_input_error() -> None:
 def test_the_backend_is_the_name_without_its_number(name: str, backend: str) -> None:
     """The prefix decides alignment and compute rules."""
     assert machine(name).devices[0].backend == backend
+
+
+@pytest.mark.parametrize(
+    ("host_free_mib", "host_mib", "lacks_mib"),
+    [(300, 50, 50), (400, 50, 0), (400, 150, 50), (200, 10, 10)],
+)
+def test_a_device_lacks_what_the_host_holds_of_a_memory_they_share(
+    host_free_mib: int, host_mib: int, lacks_mib: int
+) -> None:
+    """But for what the host has beside all that the device may take (300 MiB)."""
+    alone = replace(machine("MTL0"), host_free_bytes=host_free_mib * MIB)
+    shared = replace(alone, is_unified=True)
+
+    assert shared.shared_bytes(host_mib * MIB) == lacks_mib * MIB
+    assert alone.shared_bytes(host_mib * MIB) == 0
