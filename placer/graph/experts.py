@@ -298,7 +298,7 @@ def _expert_unit(
 
 
 def situ(build: Build, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
-    """Kimi K3's gated unit: kimi_k3_situ, kimi-k3.cpp:156, and llama-graph.cpp."""
+    """Kimi K3's gated unit: kimi_k3_situ, kimi-k3.cpp:175, and llama-graph.cpp."""
     act = ops.scale(ops.unary("TANH", ops.scale(gate)))
     act = ops.mul(act, ops.unary("SIGMOID", gate))
     if build.hparams.number("activation.situ_linear_beta", 0.0) > 0:

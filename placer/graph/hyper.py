@@ -88,7 +88,7 @@ def weighed(x: GraphTensor, weights: GraphTensor) -> GraphTensor:
 def _read(
     build: Build, x: GraphTensor, il: int, name: str
 ) -> tuple[GraphTensor, GraphTensor]:
-    """build_hc_pre, hy-v4.cpp:152: a block's input, and weights for its result."""
+    """build_hc_pre, hy-v4.cpp:175: a block's input, and weights for its result."""
     hc = n_streams(build)
     mixes = mixes_of(build, x, build.must(il, f"hc_{name}_fn.weight"), hc)
     scale = build.must(il, f"hc_{name}_scale.weight")
@@ -99,12 +99,12 @@ def _read(
 
 
 def _reduced(x: GraphTensor, weights: GraphTensor) -> GraphTensor:
-    """hy_v4_hc_reduce, hy-v4.cpp:138: summed in f32."""
+    """hy_v4_hc_reduce, hy-v4.cpp:163: summed in f32."""
     return ops.cast(weighed(ops.cast(x, "F32"), weights), x.type_name)
 
 
 def _written(x: GraphTensor, streams: GraphTensor, weights: GraphTensor) -> GraphTensor:
-    """build_hc_post, hy-v4.cpp:195: a block's result on top of every stream."""
+    """build_hc_post, hy-v4.cpp:217: a block's result on top of every stream."""
     n_embd, hc, n = streams.ne[:3]
     x, weights = ops.cast(x, "F32"), ops.cast(weights, "F32")
     before = ops.cast(streams, "F32")
@@ -168,7 +168,7 @@ def _attention(
 
 
 def _head(build: Build, x: GraphTensor) -> GraphTensor:
-    """build_hc_head, hy-v4.cpp:228: the streams as one."""
+    """build_hc_head, hy-v4.cpp:248: the streams as one."""
     hc = n_streams(build)
     fn, scale, base = (
         build.weight(f"output_hc_{name}.weight") for name in ("fn", "scale", "base")

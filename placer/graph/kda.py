@@ -76,7 +76,7 @@ def kda_shape(build: Build) -> KdaShape:
 def delta_attention(
     build: Build, inp: StateInput, x: GraphTensor, il: int
 ) -> GraphTensor:
-    """build_kda_layer, kimi-k3.cpp:353, and its like: [n_embd, tokens]."""
+    """build_kda_layer, kimi-k3.cpp:399, and its like: [n_embd, tokens]."""
     d = kda_shape(build)
     n, n_t, n_s = build.n_tokens, build.n_tokens // build.n_seqs, build.n_seqs
     rows = state_rows(build)
@@ -119,7 +119,7 @@ def _convolved(
     x: GraphTensor,
     il: int,
 ) -> GraphTensor:
-    """causal_conv1d, kimi-linear.cpp:171: [head, heads, tokens, sequences]."""
+    """causal_conv1d, kimi-linear.cpp:175: [head, heads, tokens, sequences]."""
     d = kda_shape(build)
     n_t, n_s = build.n_tokens // build.n_seqs, build.n_seqs
     stored, before = states
@@ -137,7 +137,7 @@ def _convolved(
 
 
 def _decay(build: Build, x: GraphTensor, il: int, d: KdaShape) -> GraphTensor:
-    """How fast the state fades, for each element: kimi-k3.cpp:377."""
+    """How fast the state fades, for each element: kimi-k3.cpp:420."""
     y = ops.mul_mat(build.must(il, "ssm_f_a.weight"), x)
     second = build.of_layer(il, "ssm_f_b.weight")
     y = y if second is None else ops.mul_mat(second, y)
@@ -165,7 +165,7 @@ def _result_gate(build: Build, x: GraphTensor, il: int) -> GraphTensor:
 def _still_attention(
     build: Build, x: GraphTensor, inp: AttentionInput, il: int, *, name: str
 ) -> GraphTensor:
-    """Latent attention without rotation: Kimi's, kimi-linear.cpp:386."""
+    """Latent attention without rotation: Kimi's, kimi-linear.cpp:387."""
     s = latent_shape(build, il)
     q = queries(build, x, il)
     kv, pe = latent(build, x, il, s)
@@ -178,7 +178,7 @@ def _still_attention(
 
 
 def kimi_linear(build: Build) -> Graph:
-    """src/models/kimi-linear.cpp:225."""
+    """src/models/kimi-linear.cpp:234."""
     x = build.embedded()
     states, inp, out_ids = state_input(build), latent_input(build), build.out_ids()
     for il in range(build.n_layer):
@@ -197,7 +197,7 @@ def kimi_linear(build: Build) -> Graph:
 
 
 def bailingmoe3(build: Build) -> Graph:
-    """src/models/bailingmoe3.cpp:214: gated latents that rotate."""
+    """src/models/bailingmoe3.cpp:219: gated latents that rotate."""
     x = build.embedded()
     states, inp = state_input(build), latent_input(build)
     sections = build.hparams.array("rope.dimension_sections") or (0, 0)
@@ -234,7 +234,7 @@ def _gated_attention(
 
 
 class _Residuals:
-    """Streams kept from layers before, mixed by score: res_mix, kimi-k3.cpp:176."""
+    """Streams kept from layers before, mixed by score: res_mix, kimi-k3.cpp:198."""
 
     def __init__(self, build: Build) -> None:
         self._build = build
@@ -264,7 +264,7 @@ class _Residuals:
 
 
 def kimi_k3(build: Build) -> Graph:
-    """src/models/kimi-k3.cpp:217."""
+    """src/models/kimi-k3.cpp:236."""
     x = build.embedded()
     states, inp, out_ids = state_input(build), latent_input(build), build.out_ids()
     kept = _Residuals(build)
@@ -289,7 +289,7 @@ def kimi_k3(build: Build) -> Graph:
 def _k3_attention(
     build: Build, x: GraphTensor, inp: AttentionInput, il: int
 ) -> GraphTensor:
-    """build_mla_layer, kimi-k3.cpp:444: a gate for every element."""
+    """build_mla_layer, kimi-k3.cpp:485: a gate for every element."""
     y = _still_attention(build, x, inp, il, name="")
     gate = build.of_layer(il, "attn_gate.weight")
     if gate is not None:
@@ -298,7 +298,7 @@ def _k3_attention(
 
 
 def _k3_feed_forward(build: Build, x: GraphTensor, il: int) -> GraphTensor:
-    """build_latent_moe, kimi-k3.cpp:568: experts that read a narrower vector."""
+    """build_latent_moe, kimi-k3.cpp:570: experts that read a narrower vector."""
     router = build.of_layer(il, "ffn_gate_inp.weight")
     if router is None:
         return _situ_ffn(build, x, il, "")

@@ -34,7 +34,7 @@ RECIPE = Recipe(gating=SOFTMAX, norm_experts=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decays:
-    """How fast each head forgets: llm_graph_input_la, minimax-01.cpp:49."""
+    """How fast each head forgets: llm_graph_input_la, minimax-01.cpp:67."""
 
     slopes: GraphTensor
     q: GraphTensor
@@ -43,7 +43,7 @@ class Decays:
 
 
 def minimax_01(build: Build) -> Graph:
-    """minimax-01.cpp:197."""
+    """minimax-01.cpp:192."""
     x = build.embedded()
     states, inp = state_input(build), latent_input(build)
     pos, out_ids = build.positions(), build.out_ids()
@@ -86,7 +86,7 @@ def _full(
 def _linear(
     build: Build, inp: StateInput, decays: Decays, x: GraphTensor, il: int
 ) -> GraphTensor:
-    """A layer of lightning attention: minimax-01.cpp:280."""
+    """A layer of lightning attention: minimax-01.cpp:278."""
     n_t, n_s = build.n_tokens // build.n_seqs, build.n_seqs
     layer = build.shape.layers[il]
     head, n_head, rows = layer.head_dim_v, layer.n_head, state_rows(build)

@@ -143,7 +143,7 @@ def unfolded(
 ) -> tuple[GraphTensor, GraphTensor]:
     """Keys and values of every head, made of the latent.
 
-    The shared part of the keys comes last, but first in Kimi's: kimi-linear.cpp:471.
+    The shared part of the keys comes last, but first in Kimi's: kimi-linear.cpp:476.
     """
     n = build.n_tokens
     made = ops.mul_mat(build.must(il, "attn_kv_b.weight"), kv)
@@ -201,7 +201,7 @@ def logits(build: Build, x: GraphTensor) -> Graph:
 
 
 def deepseek2(build: Build) -> Graph:
-    """src/models/deepseek2.cpp:433."""
+    """src/models/deepseek2.cpp:418."""
     x = build.embedded()
     scale = None
     if build.hparams.number("attention.temperature_scale", 0.0):
@@ -245,7 +245,7 @@ def _attention(
 
 
 def minicpm3(build: Build) -> Graph:
-    """src/models/minicpm3.cpp:72: residuals and logits scaled."""
+    """src/models/minicpm3.cpp:63: residuals and logits scaled."""
     x = ops.scale(build.embedded())
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
     for il in range(build.n_layer):
@@ -261,7 +261,7 @@ def minicpm3(build: Build) -> Graph:
 
 
 def plm(build: Build) -> Graph:
-    """src/models/plm.cpp:47: a feed-forward without a gate."""
+    """src/models/plm.cpp:48: a feed-forward without a gate."""
     x = build.embedded()
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
     for il in range(build.n_layer):

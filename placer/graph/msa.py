@@ -43,7 +43,7 @@ EMPTY_POSITIONS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockInput:
-    """llm_graph_input_msa, minimax-m3.cpp:119, and sizes.
+    """llm_graph_input_msa, minimax-m3.cpp:96, and sizes.
 
     Attributes:
         k_idxs: cells that new keys of the index go to.
@@ -69,7 +69,7 @@ class BlockInput:
 
 
 def _block_input(build: Build, inp: AttentionInput) -> BlockInput | None:
-    """None where all layers attend to everything: minimax-m3.cpp:228."""
+    """None where all layers attend to everything: minimax-m3.cpp:234."""
     work = build.workload
     has_streams = work.parallel <= 1 or not work.kv_unified
     if not build.layout.flash_attn or not has_streams:
@@ -94,7 +94,7 @@ def _block_input(build: Build, inp: AttentionInput) -> BlockInput | None:
 
 
 def minimax_m3(build: Build) -> Graph:
-    """minimax-m3.cpp:205."""
+    """minimax-m3.cpp:210."""
     x = build.embedded()
     pos, inp = build.positions(), latent_input(build)
     blocks = _block_input(build, inp)
@@ -192,7 +192,7 @@ def _sparse(
 def _fused(
     q: GraphTensor, k: GraphTensor, v: GraphTensor, mask: GraphTensor, group: int
 ) -> GraphTensor:
-    """build_attn_msa_fa, minimax-m3.cpp:173: groups and streams side by side."""
+    """build_attn_msa_fa, minimax-m3.cpp:176: groups and streams side by side."""
     head, n_head, n = q.ne[:3]
     channels = k.ne[3]
     rows = n_head * n // (group * channels)
@@ -209,7 +209,7 @@ def _step(
     blocks: BlockInput,
     cell_numbers: GraphTensor,
 ) -> GraphTensor:
-    """One token a stream: the chosen cells are gathered, minimax-m3.cpp:374."""
+    """One token a stream: the chosen cells are gathered, minimax-m3.cpp:389."""
     k, v = kv
     head, n_kv_head, n_kv, ns = k.ne
     n_index, n_pos = index[0].ne[1], blocks.cells.ne[0]

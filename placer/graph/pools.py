@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from placer.graph.graph import Graph
     from placer.graph.tensor import GraphTensor
 
-# Batches up to this gather the chosen latents: build_inp_kpool, glm5-next.cpp:243.
+# Batches up to this gather the chosen latents: build_inp_kpool, glm5-next.cpp:323.
 GATHERED_UP_TO = 16
 # kpool_pad, llama-memory-hybrid-idx.cpp:386
 POOL_PADDING = 64
@@ -49,7 +49,7 @@ POOL_PADDING = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolInput:
-    """llm_graph_input_kpool, glm5-next.cpp:155.
+    """llm_graph_input_kpool, glm5-next.cpp:239.
 
     Attributes:
         k_idxs: cells that new rows of the index go to.
@@ -106,7 +106,7 @@ def _pool_input(build: Build, n_kv: int) -> PoolInput:
 
 
 def glm5_next(build: Build) -> Graph:
-    """glm5-next.cpp:541."""
+    """glm5-next.cpp:548."""
     x = build.embedded()
     states, inp = state_input(build), latent_input(build)
     pools = _pool_input(build, inp.n_kv)
@@ -130,7 +130,7 @@ def glm5_next(build: Build) -> Graph:
 
 
 def _mean(x: GraphTensor) -> GraphTensor:
-    """build_hc_mean, glm5-next.cpp:299: the streams as one."""
+    """build_hc_mean, glm5-next.cpp:369: the streams as one."""
     parts = [ops.view(x, (x.ne[0], x.ne[2]), (x.nb[2],)) for _ in range(x.ne[1])]
     total = parts[0]
     for part in parts[1:]:
@@ -141,7 +141,7 @@ def _mean(x: GraphTensor) -> GraphTensor:
 def _read(
     build: Build, x: GraphTensor, il: int, name: str
 ) -> tuple[GraphTensor, tuple[GraphTensor, GraphTensor]]:
-    """build_hc_pre, glm5-next.cpp:385: input of a block, weights for its result."""
+    """build_hc_pre, glm5-next.cpp:453: input of a block, weights for its result."""
     hc = n_streams(build)
     mixes = mixes_of(build, x, build.must(il, f"hc_{name}_fn.weight"), hc)
     scale = build.must(il, f"hc_{name}_scale.weight")
@@ -188,7 +188,7 @@ def _written(
     mixes: tuple[GraphTensor, GraphTensor],
     il: int,
 ) -> GraphTensor:
-    """build_hc_post, glm5-next.cpp:437: a block's result in every stream."""
+    """build_hc_post, glm5-next.cpp:511: a block's result in every stream."""
     post, comb = mixes
     if "hc_post" in build.layout.fused:
         y = ops.hc_post(x, streams, post, comb)
@@ -215,7 +215,7 @@ def _attention(
     mask: GraphTensor | None,
     il: int,
 ) -> tuple[GraphTensor, GraphTensor]:
-    """build_dsa_layer, glm5-next.cpp:928, and the mask for layers without an index."""
+    """build_dsa_layer, glm5-next.cpp:913, and the mask for layers without an index."""
     inp, pools = inputs
     s, n = latent_shape(build, il), build.n_tokens
     short = short_queries(build, x, il)

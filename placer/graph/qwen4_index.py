@@ -1,7 +1,7 @@
 """Attention of Qwen4 to the blocks of cells that an index picks.
 
 A second cache keeps a key of every cell and one of every block of them. Mirrors
-build_qsa_sel and its inputs, src/models/qwen4exp.cpp:636-900 of llama.cpp build 11434.
+build_qsa_sel and its inputs, src/models/qwen4exp.cpp:649-930 of llama.cpp build 11434.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECTIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolInput:
-    """llm_graph_input_kpool, qwen4exp.cpp:678.
+    """llm_graph_input_kpool, qwen4exp.cpp:649.
 
     Attributes:
         k_idxs: cells that new rows of the index go to.
@@ -92,7 +92,7 @@ def pool_input(build: Build, n_kv: int) -> PoolInput | None:
 def attend_chosen(
     build: Build, heads: Heads, inp: AttentionInput, mask: GraphTensor, il: int
 ) -> GraphTensor:
-    """build_attn_qsa, qwen4exp.cpp:870."""
+    """build_attn_qsa, qwen4exp.cpp:874."""
     q, k, v = turned(heads, inp)
     if k is None or v is None:
         raise ValueError(heads)
@@ -114,7 +114,7 @@ def chosen_mask(
     inputs: tuple[AttentionInput, PoolInput, GraphTensor],
     il: int,
 ) -> GraphTensor:
-    """build_qsa_sel, qwen4exp.cpp:756: all but the chosen cells shut.
+    """build_qsa_sel, qwen4exp.cpp:741: all but the chosen cells shut.
 
     Args:
         build: the graph.

@@ -46,7 +46,7 @@ class Inputs:
 
 
 def qwen4exp(build: Build) -> Graph:
-    """qwen4exp.cpp:395."""
+    """qwen4exp.cpp:400."""
     x = build.embedded()
     states = state_input(build)
     cells = zip(build.layout.cells, build.shape.layers, strict=True)
@@ -133,7 +133,7 @@ def _read(
 def _written(
     build: Build, y: GraphTensor, x: GraphTensor, inject: GraphTensor, il: int
 ) -> GraphTensor:
-    """build_hc_combine, qwen4exp.cpp:365."""
+    """build_hc_combine, qwen4exp.cpp:370."""
     n_embd, hc, n = x.ne[:3]
     weight = ops.scale(ops.unary("SIGMOID", ops.scale(inject)))
     if "hc_post" in build.layout.fused:
@@ -146,7 +146,7 @@ def _written(
 
 
 def _grams(build: Build) -> GraphTensor | None:
-    """build_inp_ple, qwen4exp.cpp:1340: rows of the n-grams that end in each token."""
+    """build_inp_ple, qwen4exp.cpp:1353: rows of the n-grams that end in each token."""
     table = build.weight("per_layer_token_embd.weight")
     hparams, n = build.hparams, build.n_tokens
     n_heads = hparams.integer("ple.heads_per_ngram", 0)
@@ -162,7 +162,7 @@ def _grams(build: Build) -> GraphTensor | None:
 def _with_grams(
     build: Build, inp: StateInput, grams: GraphTensor, x: GraphTensor, il: int
 ) -> GraphTensor:
-    """build_ple, qwen4exp.cpp:1361: what the n-grams add to the streams."""
+    """build_ple, qwen4exp.cpp:1373: what the n-grams add to the streams."""
     n_embd, hc, n = x.ne[:3]
 
     def normed(y: GraphTensor, name: str) -> GraphTensor:
@@ -218,7 +218,7 @@ def _before(
     x: GraphTensor,
     window: int,
 ) -> GraphTensor:
-    """build_conv_state_at, qwen4exp.cpp:1289: the last inputs before the new ones."""
+    """build_conv_state_at, qwen4exp.cpp:1299: the last inputs before the new ones."""
     channels, n_s = x.ne[0], build.n_seqs
     size = window * channels
     old = ops.reshape(read_state(build, inp, stored, size), window, channels, n_s)
@@ -275,7 +275,7 @@ def _parts(build: Build, y: GraphTensor) -> tuple[GraphTensor, ...]:
 
 
 def _attention(build: Build, x: GraphTensor, inputs: Inputs, il: int) -> GraphTensor:
-    """build_layer_attn, qwen4exp.cpp:930: gated, over the chosen cells."""
+    """build_layer_attn, qwen4exp.cpp:932: gated, over the chosen cells."""
     layer, n, pools = build.shape.layers[il], build.n_tokens, inputs.pools
     d, n_head, n_kv = layer.head_dim_v, layer.n_head, layer.n_head_kv
     mask: GraphTensor | None = None

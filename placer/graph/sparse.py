@@ -43,7 +43,7 @@ FUSED = "lightning_indexer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseInput:
-    """build_attn_inp_k_dsa, llama-graph.cpp:3401.
+    """build_attn_inp_k_dsa, llama-graph.cpp:3411.
 
     Attributes:
         full: of the cache of latents.
@@ -69,7 +69,7 @@ def sparse_input(build: Build) -> SparseInput:
 
 
 def _turned_side(build: Build) -> int:
-    """Side of the matrix that turns the index: llama-kv-cache.cpp:345."""
+    """Side of the matrix that turns the index: llama-kv-cache.cpp:327."""
     n, head = 64, build.hparams.integer("attention.indexer.key_length", 0)
     while head % (2 * n) == 0:
         n *= 2
@@ -115,7 +115,7 @@ def best_cells(
     return ops.cont(ops.top_k(score, n_best))
 
 
-# Whose index is not turned: hy-v4.cpp:295.
+# Whose index is not turned: hy-v4.cpp:377.
 UNTURNED = frozenset({"hy_v4"})
 
 
@@ -144,7 +144,7 @@ def _scores(
 
 
 def sparse_mask(mask: GraphTensor, best: GraphTensor) -> GraphTensor:
-    """The mask with all but the best cells shut: llama-graph.cpp:3138."""
+    """The mask with all but the best cells shut: llama-graph.cpp:3147."""
     shut = ops.same("FILL", mask)
     shut = ops.view(shut, (1, shut.ne[0], shut.ne[1], shut.ne[3]), shut.nb[:3])
     ids = ops.view(
@@ -160,7 +160,7 @@ def sparse_mask(mask: GraphTensor, best: GraphTensor) -> GraphTensor:
 
 
 def deepseek32(build: Build) -> Graph:
-    """src/models/deepseek32.cpp:211 and glm-dsa.cpp, where layers share an index."""
+    """src/models/deepseek32.cpp:162 and glm-dsa.cpp, where layers share an index."""
     x = build.embedded()
     pos, inp, out_ids = build.positions(), sparse_input(build), build.out_ids()
     best: GraphTensor | None = None
@@ -207,7 +207,7 @@ def sparse_attention(
 
 
 def dots3note(build: Build) -> Graph:
-    """src/models/dots3note.cpp: layers with a window in turn with an index."""
+    """src/models/dots3note.cpp:152: layers with a window in turn with an index."""
     x = build.embedded()
     pos, inp = build.positions(), sparse_input(build)
     cells = (
