@@ -26,10 +26,23 @@ SCAN_STATES = {"Vulkan": (128, 256)}
 DELTA_HEADS = (16, 32, 64, 128)
 
 
+# The largest tensor that a Vulkan device takes: what 32 bits count to, as most drivers
+# report maxStorageBufferRange and maxBufferSize; ggml-vulkan.cpp:15346.
+VULKAN_BYTES = 2**32 - 1
+
+
 def supports(backend: str, op: GraphTensor) -> bool:
     """Whether a device of this kind takes the operation."""
+    if backend == "Vulkan" and _is_too_large(op):
+        return False
     check = CHECKS.get(op.op)
     return check is None or check(backend, op)
+
+
+def _is_too_large(op: GraphTensor) -> bool:
+    if op.n_bytes > VULKAN_BYTES:
+        return True
+    return any(source.n_bytes > VULKAN_BYTES for source in op.src)
 
 
 def _mul_mat(backend: str, op: GraphTensor) -> bool:
