@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from placer.graph import ops
 from placer.graph.attention import Heads, attend
+from placer.graph.build import SIGMOID
 from placer.graph.experts import experts, ffn
 from placer.graph.standard import (
     Recipe,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from placer.graph.build import Build
     from placer.graph.graph import Graph
+    from placer.graph.tensor import GraphTensor
 
 # baichuan.cpp:8: only the model of 32 layers rotates; the others are ALiBi.
 BAICHUAN_ROTATED = 32
@@ -198,15 +200,13 @@ def smallthinker(build: Build) -> Graph:
 
 def mimo2(build: Build) -> Graph:
     """Windows with sinks and heads of their own: mimo2.cpp."""
-    from placer.graph.build import SIGMOID
-
     recipe = Recipe(gating=SIGMOID)
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
     scaled = build.hparams.number("attention.value_scale", 0.0)
     for il in range(build.n_layer):
         y = build.layer_norm(x, il, "attn_norm")
-        heads = qkv(build, y, il)
+        heads = _bare_heads(build, y, il)
         if heads.k is None:
             raise ValueError(heads)
         heads = Heads(
@@ -222,6 +222,23 @@ def mimo2(build: Build) -> Graph:
             feed_forward(build, build.layer_norm(x, il, "ffn_norm"), il, recipe), x
         )
     return ending(build, x, recipe, inputs)
+
+
+def _bare_heads(build: Build, x: GraphTensor, il: int) -> Heads:
+    """Projections without the biases and scales that may be in the file: mimo2.cpp."""
+    if build.of_layer(il, "attn_qkv.weight") is not None:
+        return qkv(build, x, il)
+    layer = build.shape.layers[il]
+    q, k, v = (
+        ops.mul_mat(build.must(il, f"attn_{name}.weight"), x)
+        for name in ("q", "k", "v")
+    )
+    n = build.n_tokens
+    return Heads(
+        q=ops.reshape(q, layer.head_dim_k, layer.n_head, n),
+        k=ops.reshape(k, layer.head_dim_k, layer.n_head_kv, n),
+        v=ops.reshape(v, layer.head_dim_v, layer.n_head_kv, n),
+    )
 
 
 GRAPHS: dict[str, Callable[[Build], Graph]] = {

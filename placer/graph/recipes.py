@@ -189,6 +189,14 @@ RECIPES: dict[str, Recipe] = {
         norm="NORM", activation="gelu", embedding="positions", rope="none"
     ),
     "starcoder2": LAYER_NORM,
+    "step35": Recipe(
+        rope_factors=True,
+        qk_norm="heads",
+        attn_gate="heads",
+        late_rows="before norm",
+        gating=None,
+        norm_experts=None,
+    ),
     "xverse": PLAIN,
 }
 
