@@ -26,3 +26,9 @@ def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "dense.gguf"
     return write_llama(path, n_layer=5, n_embd=512, n_ff=1536, n_vocab=8192)
+
+
+@pytest.fixture(autouse=True)
+def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test learns from another, or from the user's own machine."""
+    monkeypatch.setenv("PLACER_LEDGER", str(tmp_path / "ledger.jsonl"))

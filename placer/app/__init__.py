@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from placer.app.relief import Relief
     from placer.app.verbs import (
         Inspection,
+        LedgerRead,
         Optimized,
         apply,
         devices,
         inspect,
+        ledger,
         optimize,
         report,
         undo,
@@ -31,6 +33,7 @@ __all__ = [
     "Companion",
     "Estimated",
     "Inspection",
+    "LedgerRead",
     "Optimized",
     "Plan",
     "Rated",
@@ -41,6 +44,7 @@ __all__ = [
     "devices",
     "estimate",
     "inspect",
+    "ledger",
     "optimize",
     "plan",
     "report",

@@ -13,6 +13,7 @@ from placer.app.companions import (
     companions_of,
     without_drafting,
 )
+from placer.app.learned import learned
 from placer.app.relief import Relief, reliefs
 from placer.app.target import Target, resolve
 from placer.errors import SearchError
@@ -26,6 +27,7 @@ from placer.units import size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from placer.app.learned import Learned
     from placer.app.where import Request, Where
     from placer.engine.process import Runner
     from placer.machine import Machine
@@ -44,6 +46,7 @@ class Rated:
         companions: what is loaded beside the model.
         notes: what is not known or was assumed, in words.
         is_complete: whether every figure that decides is known.
+        corrected: the formula's figures with what the ledger knows of such launches.
     """
 
     candidate: Candidate
@@ -53,11 +56,12 @@ class Rated:
     companions: tuple[Companion, ...] = ()
     notes: tuple[str, ...] = ()
     is_complete: bool = True
+    corrected: MemoryEstimate | None = None
 
     @property
     def best(self) -> MemoryEstimate:
         """The engine's figures, the formula's where it gave none."""
-        return self.dry_run or self.candidate.estimate
+        return self.dry_run or self.corrected or self.candidate.estimate
 
     @property
     def fits(self) -> bool:
@@ -104,6 +108,7 @@ class Desk:
         target: the model and what is asked of it.
         machine: the devices, here or only described.
         companions: what is loaded beside the model.
+        learned: what the ledger says.
         runner: starts the engine; None where the devices are only described.
         answers: the engine's word on each launch; it is asked once.
     """
@@ -111,6 +116,7 @@ class Desk:
     target: Target
     machine: Machine
     companions: Companions
+    learned: Learned
     runner: Runner | None
     answers: dict[tuple[str, ...], MemoryEstimate | None] = field(default_factory=dict)
 
@@ -130,8 +136,18 @@ class Desk:
             self.machine,
         )
         if args not in self.answers:
-            self.answers[args] = _dry_run(self.runner, args, self.machine)
+            said = self.answers[args] = _dry_run(self.runner, args, self.machine)
+            if said is not None:
+                formula = estimate_memory(
+                    target.shape, target.workload, placement, self.machine
+                )
+                self.learned.keep_dry_run(target, self.machine, args, formula, said)
         return self.answers[args]
+
+    def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
+        """The formula with what the ledger knows of such launches."""
+        architecture = self.target.shape.architecture
+        return self.learned.corrected(formula, architecture, self.machine)[0]
 
     def compute_of(self, placement: Placement) -> Sequence[int]:
         """What beside weights and context each device holds.
@@ -140,8 +156,8 @@ class Desk:
         beside the model; and what the host holds of a memory that both share.
         """
         target, machine = self.target, self.machine
-        said = self.ask(placement) or estimate_memory(
-            target.shape, target.workload, placement, machine
+        said = self.ask(placement) or self.corrected(
+            estimate_memory(target.shape, target.workload, placement, machine)
         )
         beside = beside_bytes(said, self.companions_on(placement, said), machine)
         shared = machine.shared_bytes(said.host.total_bytes)
@@ -231,19 +247,23 @@ def _desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
     if described is not None:
         if target.devices is not None:
             described = described.only(target.devices)
+        from_ledger = learned(where.ledger)
         yield Desk(
             target=target,
-            machine=with_overhead(described),
+            machine=from_ledger.with_overhead(with_overhead(described)),
             companions=companions,
+            learned=from_ledger,
             runner=None,
         )
         return
     with where.rig(target.rpc) as opened:
         rig = opened.only(target.devices)
+        from_ledger = learned(where.ledger, emulated=rig.emulated)
         yield Desk(
             target=target,
-            machine=rig.machine,
+            machine=from_ledger.with_overhead(rig.machine),
             companions=companions,
+            learned=from_ledger,
             runner=rig.runner,
         )
 
@@ -256,7 +276,7 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
     """
     placement, target, machine = candidate.placement, desk.target, desk.machine
     said = desk.ask(placement)
-    if min(headroom_bytes(said or candidate.estimate, machine)) < 0:
+    if min(headroom_bytes(said or desk.corrected(candidate.estimate), machine)) < 0:
         single = unpipelined(placement)
         said = desk.ask(single)
         formula = estimate_memory(target.shape, target.workload, single, machine)
@@ -265,7 +285,8 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
             estimate=formula,
             headroom_bytes=headroom_bytes(formula, machine),
         )
-    best = said or candidate.estimate
+    corrected = desk.corrected(candidate.estimate)
+    best = said or corrected
     companions = desk.companions_on(placement, best)
     beside = beside_bytes(best, companions, machine)
     left = zip(headroom_bytes(best, machine), beside, strict=True)
@@ -275,8 +296,9 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
         dry_run=said,
         headroom_bytes=tuple(room - extra for room, extra in left),
         companions=companions,
-        notes=_notes(best, desk),
+        notes=(*_notes(best, desk), *_lessons(candidate.estimate, said, desk)),
         is_complete=best.is_complete and not desk.companions.unknown,
+        corrected=None if corrected == candidate.estimate else corrected,
     )
 
 
@@ -309,6 +331,18 @@ def _notes(best: MemoryEstimate, desk: Desk) -> tuple[str, ...]:
     if assumed:
         notes.append(f"free memory of {', '.join(assumed)} is assumed, not measured")
     return tuple(notes)
+
+
+def _lessons(
+    formula: MemoryEstimate, said: MemoryEstimate | None, desk: Desk
+) -> tuple[str, ...]:
+    """What came from the ledger, in words."""
+    from_ledger, machine = desk.learned, desk.machine
+    notes = from_ledger.notes(machine)
+    if said is not None:
+        return notes
+    architecture = desk.target.shape.architecture
+    return (*from_ledger.corrected(formula, architecture, machine)[1], *notes)
 
 
 def _with_engines_word(companion: Companion, total_bytes: int | None) -> Companion:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from placer.app.learned import Learned
     from placer.app.rig import Rig
     from placer.app.target import Target
     from placer.engine.observation import Proof
@@ -41,8 +42,9 @@ def run_study(
     proof: Proof,
     patience_s: float = PATIENCE_S,
     on_event: Callable[[Event], None],
+    learned: Learned,
 ) -> Study:
-    """Search, with every step on disk before the next.
+    """Search, with every step on disk before the next; then it is in the ledger too.
 
     Raises:
         SearchError: nothing was seen to fit.
@@ -74,7 +76,10 @@ def run_study(
                 compiles_shaders=rig.compiles_shaders,
             )
         )
-        found = _recorded(search, target)
+        try:
+            found = _recorded(search, target)
+        finally:
+            learned.keep_trials(target, rig.machine, search.trials)
         return Study(folder=journal.folder, found=found)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from placer.app.learned import learned
 from placer.app.study import Study, fingerprint, run_study
 from placer.app.target import Asked, Target, resolve
 from placer.app.write import Applied, applied_study, require_writable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from placer.app.where import Request, Where
+    from placer.ledger.summary import Line
     from placer.machine import Machine
     from placer.search.events import Event
 
@@ -44,6 +46,21 @@ class Optimized:
     machine: Machine
     study: Study
     applied: Applied | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRead:
+    """The ledger, summed up.
+
+    Attributes:
+        path: of its file.
+        count: entries in it.
+        lines: one for each engine, backend and architecture.
+    """
+
+    path: Path
+    count: int
+    lines: tuple[Line, ...]
 
 
 def inspect(model: Path) -> Inspection:
@@ -99,7 +116,9 @@ def optimize(
     if target.profile is not None and write:
         require_writable(target.profile.path)
     with where.rig(target.rpc) as opened:
+        from_ledger = learned(where.ledger, emulated=opened.emulated)
         rig = opened.only(target.devices)
+        rig = replace(rig, machine=from_ledger.with_overhead(rig.machine))
         study = run_study(
             target,
             rig,
@@ -107,6 +126,7 @@ def optimize(
             proof=proof,
             patience_s=patience_s,
             on_event=on_event or _ignore,
+            learned=from_ledger,
         )
         machine = rig.machine
     if study.found.stopped is not None:
@@ -177,3 +197,18 @@ def report(where: Where, docs: Path = DOCS_DEFAULT) -> tuple[Path, ...]:
         )
 
     return written_reports(where.logs, docs)
+
+
+def ledger(where: Where) -> LedgerRead:
+    """What dry runs and launches have taught so far.
+
+    Raises:
+        JournalError: the file is damaged or cannot be read.
+    """
+    from placer import VERSION
+    from placer.ledger import Ledger, default_path
+    from placer.ledger.summary import summary
+
+    path = where.ledger or default_path()
+    entries = Ledger(path).entries()
+    return LedgerRead(path=path, count=len(entries), lines=summary(entries, VERSION))

@@ -33,6 +33,8 @@ class Where:
         devices: devices that need not be here, ``"CUDA0:24564:23671,CUDA1:16303"``:
             name, total MiB, free MiB. No engine is then looked for.
         machine: the same by the name or the path of a machine file.
+        ledger: what was learned from dry runs and launches; None for
+            ``PLACER_LEDGER`` or the user's data folder.
     """
 
     server: Path | None = None
@@ -43,6 +45,7 @@ class Where:
     logs: Path = LOGS_DEFAULT
     devices: str | None = None
     machine: str | None = None
+    ledger: Path | None = None
 
     @property
     def folders(self) -> Folders:

@@ -13,6 +13,7 @@ from placer.cli.options import (
     DEVICES,
     ENGINE,
     FILES,
+    LEDGER,
     LOGS,
     OUTPUT,
     WORKLOAD,
@@ -94,7 +95,8 @@ def devices_command(*, where: Where, as_json: bool, quiet: bool) -> None:
 
 @click.command("estimate")
 @name_argument
-@options(WORKLOAD, PLACEMENT, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, PLACEMENT, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, LEDGER)
+@options(OUTPUT)
 @with_where
 @with_request
 def estimate_command(
@@ -128,7 +130,7 @@ def estimate_command(
 
 @click.command("plan")
 @name_argument
-@options(WORKLOAD, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, OUTPUT)
+@options(WORKLOAD, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, LEDGER, OUTPUT)
 @with_where
 @with_request
 def plan_command(
@@ -149,7 +151,7 @@ def plan_command(
 
 @click.command("optimize")
 @name_argument
-@options(WORKLOAD, DEVICES, ENGINE, FILES, LOGS)
+@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS)
 @click.option(
     "--proof",
     type=click.Choice(["load", "full"]),
@@ -272,6 +274,22 @@ def report_command(*, where: Where, docs: Path, as_json: bool, quiet: bool) -> N
     show.reported(app.report(where, docs), as_json=as_json, quiet=quiet)
 
 
+@click.command("ledger")
+@options(LEDGER, OUTPUT)
+@with_where
+def ledger_command(*, where: Where, as_json: bool, quiet: bool) -> None:
+    """Show what dry runs and launches taught about the formula.
+
+    \b
+    Example:
+      placer ledger
+    """
+    from placer import app
+    from placer.cli import ledgers
+
+    ledgers.ledger(app.ledger(where), as_json=as_json, quiet=quiet)
+
+
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(*, shell: str) -> None:
@@ -313,5 +331,6 @@ ALL = (
     apply_command,
     undo_command,
     report_command,
+    ledger_command,
     completion_command,
 )

@@ -101,6 +101,13 @@ LOGS = (
         help="Where searches are recorded.",
     ),
 )
+LEDGER = (
+    click.option(
+        "--ledger",
+        type=click.Path(path_type=Path),
+        help="What was learned so far.  [$PLACER_LEDGER, the user's data folder]",
+    ),
+)
 DESCRIBED = (
     click.option(
         "--devices",
@@ -248,6 +255,7 @@ def where_of(values: dict[str, Any]) -> Where:
         logs=values.pop("logs", Path("search_logs")),
         devices=values.pop("described", None),
         machine=values.pop("machine", None),
+        ledger=values.pop("ledger", None),
     )
 
 

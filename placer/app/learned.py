@@ -1,0 +1,254 @@
+"""The ledger at work: verbs write to it what they saw, estimates are corrected by it.
+
+A ledger that cannot be read or written costs one line of warning, never a verb.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from placer.errors import JournalError
+from placer.ledger import Entry, Key, Ledger, correction, default_path, overhead
+from placer.ledger.entry import HOST
+from placer.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from placer.app.target import Target
+    from placer.ledger import Correction
+    from placer.machine import Machine
+    from placer.memory import MemoryBreakdown, MemoryEstimate
+    from placer.search.trial import Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What the ledger said when a verb began.
+
+    Attributes:
+        ledger: the file.
+        entries: oldest first.
+        emulated: whether the verb's devices are.
+    """
+
+    ledger: Ledger
+    entries: tuple[Entry, ...]
+    emulated: bool = False
+
+    def with_overhead(self, machine: Machine) -> Machine:
+        """The machine, with the overhead that was observed on such devices."""
+        if self.emulated:
+            return machine
+        build = machine.engine_build or ""
+        devices = []
+        for device in machine.devices:
+            seen = overhead(self.entries, build, device.backend)
+            n_bytes = device.overhead_bytes if seen is None else seen.n_bytes
+            devices.append(replace(device, overhead_bytes=n_bytes))
+        return replace(machine, devices=tuple(devices))
+
+    def notes(self, machine: Machine) -> tuple[str, ...]:
+        """Which overhead was observed, in words."""
+        if self.emulated:
+            return ()
+        build = machine.engine_build or ""
+        found = []
+        for backend in dict.fromkeys(d.backend for d in machine.devices):
+            seen = overhead(self.entries, build, backend)
+            if seen is not None:
+                what = _times(seen.count, "observation")
+                found.append(f"overhead on {backend}: by {what} of build {seen.build}")
+        return tuple(found)
+
+    def corrected(
+        self, formula: MemoryEstimate, architecture: str, machine: Machine
+    ) -> tuple[MemoryEstimate, tuple[str, ...]]:
+        """The formula with what dry runs taught about its compute buffers.
+
+        Returns:
+            the estimate, and a note for each device that was corrected.
+        """
+        if not self.entries:
+            return formula, ()
+        held, notes = [], []
+        rows = (*formula.devices, formula.host)
+        for index, place in enumerate(places(formula)):
+            key = self._key(machine, index, architecture)
+            found = None if place is None else self._correction(key, place)
+            held.append(rows[index] if found is None else _moved(rows[index], found))
+            if found is not None and rows[index].compute_bytes is not None:
+                notes.append(_note(device_name(machine, index), found))
+        estimate = replace(formula, devices=tuple(held[:-1]), host=held[-1])
+        return estimate, tuple(notes)
+
+    def keep_dry_run(
+        self,
+        target: Target,
+        machine: Machine,
+        args: Sequence[str],
+        formula: MemoryEstimate,
+        said: MemoryEstimate,
+    ) -> None:
+        """Write down what formula and dry run say of the same launch."""
+        self._add(self._entries(target, machine, args, formula, said))
+
+    def keep_trials(
+        self, target: Target, machine: Machine, trials: Sequence[Trial]
+    ) -> None:
+        """Write down what was seen of launches, beside formula and dry run."""
+        from placer.engine.observation import Stage
+
+        found: list[Entry] = []
+        for trial in trials:
+            probe, seen = trial.probe, trial.observation
+            if probe.dry_run is None:
+                continue
+            entries = self._entries(
+                target, machine, probe.args, probe.formula, probe.dry_run
+            )
+            if seen.stage is Stage.DECODED:
+                entries = [_observed(entry, trial, machine) for entry in entries]
+            found += entries
+        self._add(found)
+
+    def _add(self, entries: Sequence[Entry]) -> None:
+        try:
+            self.ledger.add(entries)
+        except JournalError as error:
+            _warn(error)
+
+    def _correction(self, key: Key, place: str) -> Correction | None:
+        from placer import VERSION
+
+        return correction(self.entries, key, place, VERSION)
+
+    def _key(self, machine: Machine, index: int, architecture: str) -> Key:
+        """The host goes by the first device, whose backend shapes its buffers."""
+        device = machine.devices[index if index < len(machine.devices) else 0]
+        return Key(
+            build=machine.engine_build or "",
+            backend=device.backend,
+            emulated=self.emulated,
+            architecture=architecture,
+        )
+
+    def _entries(
+        self,
+        target: Target,
+        machine: Machine,
+        args: Sequence[str],
+        formula: MemoryEstimate,
+        said: MemoryEstimate,
+    ) -> list[Entry]:
+        from placer import VERSION
+
+        rows = zip(
+            (*formula.devices, formula.host), (*said.devices, said.host), strict=True
+        )
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        launch = _launch(target, args, machine)
+        return [
+            Entry(
+                when=when,
+                version=VERSION,
+                key=self._key(machine, index, target.shape.architecture),
+                model=target.file.path.name,
+                launch=launch,
+                device=device_name(machine, index),
+                place=place,
+                formula=ours,
+                dry_run=theirs,
+            )
+            for index, (place, (ours, theirs)) in enumerate(
+                zip(places(formula), rows, strict=True)
+            )
+            if place is not None
+        ]
+
+
+def learned(path: Path | None, *, emulated: bool = False) -> Learned:
+    """What the ledger says, nothing where it cannot be read.
+
+    Args:
+        path: of its file; None for the default.
+        emulated: whether the verb's devices are.
+    """
+    ledger = Ledger(path or default_path())
+    try:
+        return Learned(ledger=ledger, entries=ledger.entries(), emulated=emulated)
+    except JournalError as error:
+        _warn(error)
+        return Learned(ledger=ledger, entries=(), emulated=emulated)
+
+
+def places(estimate: MemoryEstimate) -> list[str | None]:
+    """Where in the row each device stands, the host last; None if it holds nothing."""
+    used = [i for i, held in enumerate(estimate.devices) if held.model_bytes]
+    found: list[str | None] = [None] * len(estimate.devices)
+    for index in used:
+        found[index] = "middle"
+    if used:
+        found[used[0]], found[used[-1]] = "first", "last"
+    if len(used) == 1:
+        found[used[0]] = "only"
+    return [*found, HOST]
+
+
+def device_name(machine: Machine, index: int) -> str:
+    """The device's name, ``"host"`` after the last."""
+    return machine.devices[index].name if index < len(machine.devices) else HOST
+
+
+def _observed(entry: Entry, trial: Trial, machine: Machine) -> Entry:
+    """The entry with what was seen of its device."""
+    from placer.search.reading import room_bytes
+
+    names = [device.name for device in machine.devices]
+    if entry.device not in names:
+        return entry
+    index, seen = names.index(entry.device), trial.observation
+    left = room_bytes(trial, machine)[index]
+    return replace(
+        entry,
+        taken_bytes=None if left is None else max(seen.free_bytes[index] - left, 0),
+        peak_bytes=None if seen.peak_bytes is None else seen.peak_bytes[index],
+    )
+
+
+def _moved(held: MemoryBreakdown, found: Correction) -> MemoryBreakdown:
+    if held.compute_bytes is None:
+        return held
+    return replace(held, compute_bytes=max(held.compute_bytes + found.n_bytes, 0))
+
+
+def _note(device: str, found: Correction) -> str:
+    kind = " on emulated devices" if found.emulated else ""
+    return (
+        f"compute buffers of {device}: formula {found.n_bytes / MIB:+.0f} MiB, by "
+        f"{_times(found.count, 'dry run')} of build {found.build}{kind}"
+    )
+
+
+def _launch(target: Target, args: Sequence[str], machine: Machine) -> str:
+    """Sixteen hex digits of the model and the flags, wherever its file lies."""
+    from placer.app.study import fingerprint
+
+    names = [device.name for device in machine.devices]
+    text = repr((fingerprint(target.file), list(args[2:]), names))
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+
+def _times(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
+
+
+def _warn(error: JournalError) -> None:
+    """One line on standard error, unless the caller's logging says otherwise."""
+    import logging
+
+    logging.getLogger("placer").warning("placer: the ledger is left out: %s", error)
