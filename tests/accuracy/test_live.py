@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 #: Dense, experts, a window, a latent: what build 10434 knows as 11434 does.
-MODELS = ("qwen3-dense", "qwen3moe-moe", "gemma3-dense", "deepseek2-moe")
+MODELS = ("qwen3-dense", "qwen3moe-moe", "gpt-oss-moe", "deepseek2-moe")
 
 
 @pytest.fixture(scope="module")
