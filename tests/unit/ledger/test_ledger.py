@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placer.errors import JournalError
+from placer.ledger import Entry, Key, Ledger, default_path
+from placer.memory import MemoryBreakdown
+
+TRIPLE = MemoryBreakdown(model_bytes=7, context_bytes=None, compute_bytes=3)
+ENTRY = Entry(
+    when="2026-11-27T12:00:00+00:00",
+    version="1",
+    key=Key(build="11434", backend="CUDA", emulated=False, architecture="llama"),
+    model="m.gguf",
+    launch="0" * 16,
+    device="CUDA0",
+    place="only",
+    formula=TRIPLE,
+    dry_run=TRIPLE,
+)
+optional = st.none() | st.integers(0, 1 << 40)
+triples = st.builds(
+    MemoryBreakdown,
+    model_bytes=st.integers(0, 1 << 40),
+    context_bytes=optional,
+    compute_bytes=optional,
+)
+entries = st.builds(
+    replace,
+    st.just(ENTRY),
+    launch=st.text(max_size=4),
+    formula=triples,
+    dry_run=st.none() | triples,
+    taken_bytes=optional,
+    peak_bytes=optional,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(entries, max_size=4, unique_by=lambda e: e.identity))
+def test_any_prefix_of_a_ledger_loads(written: list[Entry]) -> None:
+    """Cut at any byte, the whole lines are read back and more can be added."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "deep" / "ledger.jsonl")
+        assert ledger.add(written) == len(written)
+        whole = ledger.path.read_bytes()
+        for end in range(0, len(whole) + 1, 7):
+            ledger.path.write_bytes(whole[:end])
+            assert list(ledger.entries()) == written[: whole[:end].count(b"\n")]
+        ledger.add(written)
+        assert list(ledger.entries()) == written
+
+
+def test_the_same_fact_is_written_once(tmp_path: Path) -> None:
+    """A verb that is run again lets the ledger be as it was."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert ledger.add([ENTRY, ENTRY]) == 1
+    before = ledger.path.read_bytes()
+    assert ledger.add([replace(ENTRY, when="later")]) == 0
+    assert ledger.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"kind": "entry"}', '{"kind": 1}'])
+def test_damage_is_named_by_path_and_line(tmp_path: Path, line: str) -> None:
+    """A line that is no entry is an error that says where, not a guess."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.add([ENTRY])
+    with ledger.path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(JournalError) as error:
+        ledger.entries()
+    assert f"{ledger.path}:2" in str(error.value)
+
+
+def test_an_unwritable_file_is_an_error_of_the_ledger(tmp_path: Path) -> None:
+    """A path below a file cannot be written, and the error says so."""
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match="cannot be"):
+        Ledger(tmp_path / "file" / "ledger.jsonl").add([ENTRY])
+
+
+def test_the_environment_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``PLACER_LEDGER`` comes before the user's data folder."""
+    monkeypatch.setenv("PLACER_LEDGER", str(tmp_path / "here.jsonl"))
+    assert default_path() == tmp_path / "here.jsonl"
+    monkeypatch.delenv("PLACER_LEDGER")
+    assert default_path().name == "ledger.jsonl"
