@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 PLACEMENT = (
     click.option(
-        "-ngl", "--n-gpu-layers", help="Layers on GPUs, the output among them."
+        "-ngl",
+        "--n-gpu-layers",
+        "--gpu-layers",
+        help="Layers on GPUs, the output among them.",
     ),
     click.option("-ts", "--tensor-split", help="Shares of the devices: 33,15."),
     click.option(

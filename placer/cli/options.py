@@ -169,6 +169,7 @@ WORKLOAD = (
     click.option(
         "-c",
         "--ctx",
+        "--ctx-size",
         type=click.IntRange(min=0),
         help="Tokens of context, all slots together.",
     ),
