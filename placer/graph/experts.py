@@ -96,6 +96,8 @@ def ffn(
         y = _activated(y, activation)
         if gated and parallel:
             y = ops.mul(y, up)
+    if build.of_layer(il, f"ffn_down{suffix}.weight") is None:
+        return y
     return projected(build, il, f"ffn_down{suffix}", y)
 
 

@@ -19,7 +19,7 @@ from placer.graph.attention import (
     attention_input,
     batch_input,
 )
-from placer.graph.build import SOFTMAX
+from placer.graph.build import SIGMOID, SOFTMAX
 from placer.graph.experts import Routing, experts, ffn
 
 if TYPE_CHECKING:
@@ -429,8 +429,11 @@ def fused_qkv(build: Build, x: GraphTensor, il: int) -> GraphTensor:
 
 
 def feed_forward(build: Build, x: GraphTensor, il: int, recipe: Recipe) -> GraphTensor:
-    """Dense, or of experts where the layer has a router."""
-    if build.of_layer(il, "ffn_gate_inp.weight") is None:
+    """Dense, or of experts where the layer has a router and the graph knows it.
+
+    Refact's does not: refact.cpp.
+    """
+    if build.of_layer(il, "ffn_gate_inp.weight") is None or build.arch == "refact":
         return ffn(build, x, il, activation=recipe.activation)
     y = experts(build, x, il, routing(build, recipe))
     if build.of_layer(il, "ffn_up_shexp.weight") is None:
@@ -455,12 +458,19 @@ def _with_shared(
     return ops.scale(y) if recipe.shared == "halved" else y
 
 
+# Whose experts' logits become probabilities by a sigmoid where the file says nothing.
+SIGMOID_UNLESS_SAID = frozenset(
+    "afmoe cohere2moe glm-dsa glm4moe glm5-next hy_v3 laguna step35".split()
+)
+
+
 def routing(build: Build, recipe: Recipe) -> Routing:
     """How the model's tokens find their experts."""
     hparams = build.hparams
     gating = recipe.gating
     if gating is None:
-        gating = hparams.integer("expert_gating_func", SOFTMAX)
+        unsaid = SIGMOID if build.arch in SIGMOID_UNLESS_SAID else SOFTMAX
+        gating = hparams.integer("expert_gating_func", unsaid)
     norm = recipe.norm_experts
     if norm is None:
         norm = hparams.flag("expert_weights_norm", default=False)
