@@ -11,7 +11,7 @@ from placer.app.rated import estimate
 from placer.errors import MachineError
 from placer.ledger import Ledger
 from placer.testing import bundled_engine
-from placer.testing.layer import compile_layer
+from placer.testing.layer import driver_library, layer_folder
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.engine
 def _engine() -> None:
     """The engine of the test suite, on a machine that can emulate devices."""
     try:
-        compile_layer()
+        layer_folder()
+        driver_library()
     except MachineError as error:
         pytest.skip(str(error))
     if bundled_engine() is None:
