@@ -178,6 +178,24 @@ def arctic(build: Build) -> Graph:
     return ending(build, x, recipe, inputs)
 
 
+# llama4.cpp:41: the model of so many experts leaves rotated heads as they are.
+LLAMA4_BARE_EXPERTS = 128
+
+
+def llama4(build: Build) -> Graph:
+    """Every fourth layer is not rotated, but scaled by position: llama4.cpp."""
+    is_bare = build.shape.n_expert == LLAMA4_BARE_EXPERTS
+    recipe = Recipe(
+        rope="step",
+        rope_factors=True,
+        qk_norm="" if is_bare else "bare",
+        attn_scale=True,
+        gating=SIGMOID,
+        norm_experts=False,
+    )
+    return standard(build, recipe)
+
+
 def smallthinker(build: Build) -> Graph:
     """Routers read the layer's input before attention: smallthinker.cpp."""
     recipe = Recipe(expert_activation="relu", gating=None)
@@ -249,6 +267,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     "gptneox": gptneox,
     "grok": grok,
     "grovemoe": grovemoe,
+    "llama4": llama4,
     "mimo2": mimo2,
     "smallthinker": smallthinker,
     "talkie": talkie,

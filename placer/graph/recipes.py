@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from placer.graph.build import SIGMOID, SOFTMAX_WEIGHT
+from placer.graph.build import SOFTMAX_WEIGHT
 from placer.graph.standard import Recipe, standard
 
 if TYPE_CHECKING:
@@ -139,14 +139,6 @@ RECIPES: dict[str, Recipe] = {
     "jais2": Recipe(norm="NORM", activation="relu_sqr"),
     "llada-moe": Recipe(qk_norm="heads", norm_experts=False, has_cache=False),
     "llama": FACTORS,
-    "llama4": Recipe(
-        rope="step",
-        rope_factors=True,
-        qk_norm="bare",
-        attn_scale=True,
-        gating=SIGMOID,
-        norm_experts=False,
-    ),
     "maincoder": HEADS,
     "maple": Recipe(qk_norm="heads", rope="window"),
     "mellum": HEADS,

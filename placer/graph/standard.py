@@ -365,15 +365,12 @@ def rotates(build: Build, il: int, recipe: Recipe) -> bool:
     if recipe.rope == "window and dense":
         return layer.is_swa or il < hparams.integer("leading_dense_block_count", 0)
     if recipe.rope == "step":
-        step = NO_ROPE_STEP.get(build.arch, 4)
+        windowed = any(x.is_swa for x in build.shape.layers)
+        step = 4 if windowed or build.arch != "llama4" else build.n_layer
         return (il + 1) % step != 0
     if recipe.rope == "pattern":
         return hparams.per_layer("attention.rope_pattern", 1)[il] != 0
     return recipe.rope == "all"
-
-
-# n_no_rope_layer_step, where it is not 4.
-NO_ROPE_STEP: dict[str, int] = {}
 
 
 def qkv(build: Build, x: GraphTensor, il: int, *, by_rows: bool = False) -> Heads:
