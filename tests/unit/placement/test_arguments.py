@@ -10,6 +10,7 @@ from placer.placement.arguments import (
     flag_values,
     option_of,
     parse_arguments,
+    read_tokens,
     unread_tokens,
 )
 
@@ -87,3 +88,11 @@ def test_what_the_engine_would_refuse_is_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         parse_arguments(text, path=Path("m.conf"), line=7)
     assert str(caught.value).startswith("m.conf:7: ")
+
+
+def test_whole_tokens_keep_their_blanks() -> None:
+    """A path with a space is one value; kinds of drafting add up, as -ot does."""
+    tokens = ["-md", "my models/draft.gguf", "--spec-type", "a", "--spec-type", "b"]
+    values = flag_values(read_tokens(tokens))
+
+    assert values == {"-md": "my models/draft.gguf", "--spec-type": "a,b"}
