@@ -21,13 +21,13 @@ from placer.graph.mla import (
     query_parts,
     short_queries,
 )
+from placer.graph.recipe import feed_forward
 from placer.graph.sparse import (
     SparseInput,
     best_cells,
     sparse_attention,
     sparse_input,
 )
-from placer.graph.standard import feed_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,8 @@ from placer.graph.mla import (
     query_parts,
     unfolded,
 )
+from placer.graph.recipe import Recipe, feed_forward, routing
 from placer.graph.recurrent import StateInput, read_state, state_input, state_rows
-from placer.graph.standard import Recipe, feed_forward, routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from placer.graph.attention import AttentionInput, Heads, attend
 from placer.graph.build import SOFTMAX
 from placer.graph.experts import experts
 from placer.graph.mla import latent_input
+from placer.graph.recipe import Recipe, routing
 from placer.graph.recurrent import (
     StateInput,
     read_state,
@@ -20,7 +21,7 @@ from placer.graph.recurrent import (
     state_rows,
     write_state,
 )
-from placer.graph.standard import Recipe, qkv, routing
+from placer.graph.standard import qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,10 @@ from placer.graph import ops
 from placer.graph.attention import AttentionInput, Heads, attend, attention_input
 from placer.graph.build import SIGMOID
 from placer.graph.experts import Routing, experts, ffn
+from placer.graph.recipe import Recipe, feed_forward
 from placer.graph.recurrent import StateInput, state_input
 from placer.graph.scan import mamba1, mamba2, mamba_plamo2, short_conv
-from placer.graph.standard import Recipe, feed_forward, qkv
+from placer.graph.standard import qkv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from placer.graph.attention import (
     stored_k,
 )
 from placer.graph.experts import ffn
-from placer.graph.standard import Recipe, feed_forward
+from placer.graph.recipe import Recipe, feed_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable

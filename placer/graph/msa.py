@@ -26,7 +26,8 @@ from placer.graph.attention import (
 )
 from placer.graph.experts import experts, ffn
 from placer.graph.mla import latent_input
-from placer.graph.standard import Recipe, qkv, routing
+from placer.graph.recipe import Recipe, routing
+from placer.graph.standard import qkv
 from placer.units import pad
 
 if TYPE_CHECKING:

@@ -12,17 +12,8 @@ from placer.graph import ops
 from placer.graph.attention import Heads, attend
 from placer.graph.build import SIGMOID
 from placer.graph.experts import experts, ffn
-from placer.graph.standard import (
-    Recipe,
-    attention,
-    embedding,
-    ending,
-    feed_forward,
-    inputs_of,
-    qkv,
-    routing,
-    standard,
-)
+from placer.graph.recipe import Recipe, feed_forward, routing
+from placer.graph.standard import attention, embedding, ending, inputs_of, qkv, standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,9 +29,9 @@ from placer.graph.mla import (
     logits,
     short_queries,
 )
+from placer.graph.recipe import feed_forward
 from placer.graph.recurrent import state_input
 from placer.graph.sparse import FUSED
-from placer.graph.standard import feed_forward
 from placer.units import pad
 
 if TYPE_CHECKING:

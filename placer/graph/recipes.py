@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from placer.graph.build import SOFTMAX_WEIGHT
-from placer.graph.standard import Recipe, standard
+from placer.graph.recipe import Recipe
+from placer.graph.standard import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ from placer.graph.mla import (
     query_parts,
     short_queries,
 )
-from placer.graph.standard import feed_forward
+from placer.graph.recipe import feed_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
