@@ -171,16 +171,18 @@ class Learned:
         ]
 
 
-def learned(path: Path | None, *, emulated: bool = False) -> Learned:
+def learned(path: Path | None, architecture: str, *, emulated: bool = False) -> Learned:
     """What the ledger says, nothing where it cannot be read.
 
     Args:
         path: of its file; None for the default.
+        architecture: of the model that it is asked about.
         emulated: whether the verb's devices are.
     """
     ledger = Ledger(path or default_path())
     try:
-        return Learned(ledger=ledger, entries=ledger.entries(), emulated=emulated)
+        entries = ledger.entries(architecture)
+        return Learned(ledger=ledger, entries=entries, emulated=emulated)
     except JournalError as error:
         _warn(error)
         return Learned(ledger=ledger, entries=(), emulated=emulated)

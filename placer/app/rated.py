@@ -247,7 +247,7 @@ def _desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
     if described is not None:
         if target.devices is not None:
             described = described.only(target.devices)
-        from_ledger = learned(where.ledger)
+        from_ledger = learned(where.ledger, target.shape.architecture)
         yield Desk(
             target=target,
             machine=from_ledger.with_overhead(with_overhead(described)),
@@ -258,7 +258,9 @@ def _desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
         return
     with where.rig(target.rpc) as opened:
         rig = opened.only(target.devices)
-        from_ledger = learned(where.ledger, emulated=rig.emulated)
+        from_ledger = learned(
+            where.ledger, target.shape.architecture, emulated=rig.emulated
+        )
         yield Desk(
             target=target,
             machine=from_ledger.with_overhead(rig.machine),

@@ -116,7 +116,9 @@ def optimize(
     if target.profile is not None and write:
         require_writable(target.profile.path)
     with where.rig(target.rpc) as opened:
-        from_ledger = learned(where.ledger, emulated=opened.emulated)
+        from_ledger = learned(
+            where.ledger, target.shape.architecture, emulated=opened.emulated
+        )
         rig = opened.only(target.devices)
         rig = replace(rig, machine=from_ledger.with_overhead(rig.machine))
         study = run_study(

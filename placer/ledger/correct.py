@@ -69,7 +69,7 @@ def correction(
     """What entries of the same backend, architecture and place amount to.
 
     Those of the same build and kind of device come first, then the newest build of
-    that kind, then the other kind (real or emulated).
+    that kind, then the other kind (real or emulated), which only corrects up.
 
     Args:
         entries: oldest first.
@@ -77,19 +77,20 @@ def correction(
         place: of the device.
         version: of placer: residuals of another formula say nothing.
     """
-    alike = [
+    alike = newest(
         entry
-        for entry in newest(entries)
-        if entry.version == version
-        and entry.place == place
-        and entry.residual_bytes is not None
-        and entry.key.backend == key.backend
+        for entry in entries
+        if entry.place == place
         and entry.key.architecture == key.architecture
-    ]
+        and entry.key.backend == key.backend
+        and entry.version == version
+    )
     for emulated in (key.emulated, not key.emulated):
         kind = [entry for entry in alike if entry.key.emulated == emulated]
         rung = of_build(kind, key.build)
         n_bytes = amount(rung)
+        if emulated != key.emulated:
+            n_bytes = max(n_bytes, 0)
         if rung:
             if abs(n_bytes) < LEAST_BYTES:
                 return None

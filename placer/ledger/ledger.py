@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from placer.errors import JournalError
 from placer.ledger.entry import Entry, entry_of_record, entry_record
@@ -35,8 +35,12 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self, architecture: str | None = None) -> tuple[Entry, ...]:
         """All entries, oldest first; none where there is no file.
+
+        Args:
+            architecture: leaves out what says nothing of it: the dry runs of others.
+                What was observed says something of overhead, whatever it was.
 
         Raises:
             JournalError: it cannot be read, or a line before the last is damaged.
@@ -44,7 +48,11 @@ class Ledger:
         if not self.path.exists():
             return ()
         records = read_records(self.path, what="entry of a ledger", hint=HINT)
-        return tuple(self._entry(r, n) for n, r in enumerate(records, start=1))
+        return tuple(
+            self._entry(record, line)
+            for line, record in enumerate(records, start=1)
+            if architecture is None or _concerns(record, architecture)
+        )
 
     def add(self, entries: Iterable[Entry]) -> int:
         """Write what is not there yet; how many that was.
@@ -74,6 +82,14 @@ class Ledger:
             raise JournalError(
                 "is no entry of a ledger", path=self.path, line=line, hint=HINT
             ) from None
+
+
+def _concerns(record: dict[str, Any], architecture: str) -> bool:
+    """Whether to look closer; a damaged line is, and is told."""
+    key = record.get("key")
+    if not isinstance(key, dict) or key.get("architecture") == architecture:
+        return True
+    return any(record.get(name) is not None for name in ("taken_bytes", "peak_bytes"))
 
 
 def _append(file: BinaryIO, entries: list[Entry]) -> None:

@@ -103,6 +103,13 @@ def test_real_devices_come_before_emulated_ones() -> None:
     assert added(rows([20 * MIB]) + emulated) == 0
 
 
+def test_emulated_devices_lower_nothing_of_real_ones() -> None:
+    """However often the formula was over there, real devices are not told."""
+    emulated = rows([-40 * MIB] * 8, key=key(emulated=True))
+    assert added(emulated, key(emulated=True)) == -40 * MIB
+    assert added(emulated) == 0
+
+
 def test_other_keys_and_formulas_teach_nothing() -> None:
     """Another backend, architecture, place or placer says nothing."""
     seen = [20 * MIB] * 3

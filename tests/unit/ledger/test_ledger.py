@@ -93,3 +93,14 @@ def test_the_environment_names_the_file(
     assert default_path() == tmp_path / "here.jsonl"
     monkeypatch.delenv("PLACER_LEDGER")
     assert default_path().name == "ledger.jsonl"
+
+
+def test_asked_of_one_architecture_the_dry_runs_of_others_are_left_out(
+    tmp_path: Path,
+) -> None:
+    """What was observed of another model stays, since overhead knows no model."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    other = replace(ENTRY, key=replace(ENTRY.key, architecture="qwen3"))
+    seen = replace(other, launch="1" * 16, taken_bytes=20)
+    ledger.add([ENTRY, other, seen])
+    assert ledger.entries("llama") == (ENTRY, seen)
