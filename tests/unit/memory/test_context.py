@@ -114,3 +114,21 @@ def test_context_follows_the_layer_or_stays_on_the_host() -> None:
     estimate = estimate_memory(SHAPE, at_home, Placement(split=(2, 1)), machine)
     assert [d.context_bytes for d in estimate.devices] == [0, 0]
     assert estimate.host.context_bytes == sum(context(at_home))
+
+
+def test_without_fused_attention_values_are_as_wide_as_the_widest() -> None:
+    """They are stored transposed: llama-kv-cache.cpp:207."""
+    shape = fake_shape([FakeLayer(kv_heads=4), FakeLayer(kv_heads=2)])
+    by_layer = context_bytes_by_layer(shape, replace(ONE_SLOT, flash_attn="off"))
+    assert by_layer == (4096 * (256 + 256), 4096 * (128 + 256))
+    fused = context_bytes_by_layer(shape, ONE_SLOT)
+    assert fused == (4096 * 2 * 256, 4096 * 2 * 128)
+
+
+def test_an_index_is_kept_for_the_whole_context() -> None:
+    """A second cache, in the types of the first."""
+    layer = replace(SHAPE.layers[0], index_k=128, index_v=64)
+    shape = replace(SHAPE, layers=(layer,))
+    mixed = replace(ONE_SLOT, type_k="q8_0")
+    by_layer = context_bytes_by_layer(shape, mixed)
+    assert by_layer == (4096 * (136 + 256) + 4096 * (136 + 128),)

@@ -155,3 +155,35 @@ def test_nextn_layers_hold_nothing_unless_they_draft(tmp_path: Path) -> None:
     assert shape.n_layer_nextn == 1
     assert shape.n_slots == 3
     assert [len(layer.tensors) for layer in shape.layers] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "where"), [("lfm2", "output"), ("bloom", "layer 0")]
+)
+def test_a_norm_of_embeddings_is_where_its_architecture_has_it(
+    tmp_path: Path, architecture: str, where: str
+) -> None:
+    """The first layer's norm, but the last norm of an LFM2, by the same name."""
+    norm = Weight(name="token_embd_norm.weight", dims=(64,), type_name="F32")
+    fields = [
+        text("general.architecture", architecture),
+        uint32(f"{architecture}.block_count", 2),
+        uint32(f"{architecture}.embedding_length", 64),
+    ]
+    path = write_file(tmp_path / "m.gguf", fields, (norm,))
+    shape = model_shape(read_gguf(path))
+    held = {
+        "output": [t.name for t in shape.output_tensors],
+        "layer 0": [t.name for t in shape.layers[0].tensors],
+    }
+    assert {k for k, v in held.items() if v == [norm.name]} == {where}
+
+
+def test_factors_of_rotations_belong_to_every_device(tmp_path: Path) -> None:
+    """They are neither input nor output: llama-arch.cpp:778."""
+    factors = Weight(name="rope_freqs.weight", dims=(32,), type_name="F32")
+    path = write_fields(tmp_path / "m.gguf", LAYERS, WIDTH, weights=(factors,))
+    shape = model_shape(read_gguf(path))
+    assert [t.name for t in shape.shared_tensors] == [factors.name]
+    assert not shape.input_tensors
+    assert not shape.output_tensors
