@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from placer.model import ModelShape
     from placer.placement import Placement
 
-# ggml-cuda.cu:900 and common.cuh:176; the Vulkan figure is
+# Builds of ggml-cuda, and SYCL, which pads as they do: ggml-sycl.cpp:1061 and :1096.
+CUDA_LIKE = frozenset({"CUDA", "ROCm", "MUSA", "SYCL"})
+CUDA_ROW_PADDING = 512  # MATRIX_ROW_PADDING, common.cuh:186
+# ggml-cuda.cu:898, ggml-metal.cpp:270; the default is Vulkan's, which is
 # minStorageBufferOffsetAlignment of every driver seen.
-ALIGNMENT = {"CUDA": 128, "ROCm": 128, "CPU": 32}
+ALIGNMENT = dict.fromkeys(CUDA_LIKE, 128) | dict.fromkeys(("Metal", "MTL", "CPU"), 32)
 ALIGNMENT_DEFAULT = 64
-CUDA_ROW_PADDING = 512
-CUDA_LIKE = frozenset({"CUDA", "ROCm"})
 
 
 def weight_bytes_by_buffer(
@@ -69,7 +70,7 @@ def allocated_bytes(tensor: Tensor, backend: str) -> int:
     """What the backend sets aside for the tensor.
 
     CUDA pads the last row of a quantised tensor to 512 elements:
-    ggml-cuda.cu:906.
+    ggml-cuda.cu:912.
     """
     n_bytes = tensor.n_bytes
     block, _ = type_size(tensor.type_name)

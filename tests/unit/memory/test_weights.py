@@ -39,10 +39,12 @@ def tensor(type_name: str, *dims: int) -> Tensor:
         (tensor("Q8_0", 1024, 10), "CUDA", 10 * 1088),
         (tensor("F16", 256, 10), "CUDA", 5120),
         (tensor("Q8_0", 256, 10), "ROCm", 10 * 272 + 272 + 80),
+        (tensor("Q8_0", 256, 10), "SYCL", 10 * 272 + 272 + 80),
+        (tensor("Q8_0", 256, 10), "MTL", 10 * 272),
     ],
 )
 def test_backends_pad_in_their_own_way(one: Tensor, backend: str, n_bytes: int) -> None:
-    """ggml-cuda.cu:900 and :906; 64 bytes for Vulkan, 32 for the CPU."""
+    """128 bytes for CUDA, 64 for Vulkan, 32 for the CPU and Metal."""
     assert allocated_bytes(one, backend) == n_bytes
 
 
@@ -79,3 +81,12 @@ def test_an_exception_wins_over_the_layer() -> None:
     placement = Placement(split=(3, 0), exceptions=frozenset({moved}))
     assert where(SHAPE, placement, "blk.0.attn_q.weight") == ["Vulkan1"]
     assert where(SHAPE, placement, "blk.0.attn_norm.weight") == ["Vulkan0"]
+
+
+def test_factors_of_rotations_are_copied_to_each_device_with_layers() -> None:
+    """Once a device, however many layers it has: llama-model-loader.cpp:1280."""
+    factors = tensor("F32", 32)
+    shape = replace(SHAPE, shared_tensors=(factors,))
+    assert where(shape, Placement(split=(2, 1)), "t") == ["Vulkan0"]
+    assert where(shape, Placement(split=(1, 2)), "t") == ["Vulkan0", "Vulkan1"]
+    assert where(shape, Placement(split=(0, 2)), "t") == ["CPU", "Vulkan1"]
