@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from placer.memory import MemoryBreakdown, MemoryEstimate
     from placer.search.trial import Trial
 
+    # Flags of a launch, and what formula and dry run say of it.
+    Asked = tuple[Sequence[str], MemoryEstimate, MemoryEstimate]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
@@ -78,7 +81,7 @@ class Learned:
         held, notes = [], []
         rows = (*formula.devices, formula.host)
         for index, place in enumerate(places(formula)):
-            key = self._key(machine, index, architecture)
+            key = self.key(machine, index, architecture)
             found = None if place is None else self._correction(key, place)
             held.append(rows[index] if found is None else _moved(rows[index], found))
             if found is not None and rows[index].compute_bytes is not None:
@@ -86,16 +89,12 @@ class Learned:
         estimate = replace(formula, devices=tuple(held[:-1]), host=held[-1])
         return estimate, tuple(notes)
 
-    def keep_dry_run(
-        self,
-        target: Target,
-        machine: Machine,
-        args: Sequence[str],
-        formula: MemoryEstimate,
-        said: MemoryEstimate,
+    def keep_dry_runs(
+        self, target: Target, machine: Machine, asked: Sequence[Asked]
     ) -> None:
-        """Write down what formula and dry run say of the same launch."""
-        self._add(self._entries(target, machine, args, formula, said))
+        """Write down what formula and dry run say of the same launches."""
+        book = _Book(learned=self, target=target, machine=machine)
+        self._add([entry for one in asked for entry in book.entries(one)])
 
     def keep_trials(
         self, target: Target, machine: Machine, trials: Sequence[Trial]
@@ -103,20 +102,21 @@ class Learned:
         """Write down what was seen of launches, beside formula and dry run."""
         from placer.engine.observation import Stage
 
+        book = _Book(learned=self, target=target, machine=machine)
         found: list[Entry] = []
         for trial in trials:
             probe, seen = trial.probe, trial.observation
             if probe.dry_run is None:
                 continue
-            entries = self._entries(
-                target, machine, probe.args, probe.formula, probe.dry_run
-            )
+            entries = book.entries((probe.args, probe.formula, probe.dry_run))
             if seen.stage is Stage.DECODED:
                 entries = [_observed(entry, trial, machine) for entry in entries]
             found += entries
         self._add(found)
 
     def _add(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
         try:
             self.ledger.add(entries)
         except JournalError as error:
@@ -127,7 +127,7 @@ class Learned:
 
         return correction(self.entries, key, place, VERSION)
 
-    def _key(self, machine: Machine, index: int, architecture: str) -> Key:
+    def key(self, machine: Machine, index: int, architecture: str) -> Key:
         """The host goes by the first device, whose backend shapes its buffers."""
         device = machine.devices[index if index < len(machine.devices) else 0]
         return Key(
@@ -137,27 +137,33 @@ class Learned:
             architecture=architecture,
         )
 
-    def _entries(
-        self,
-        target: Target,
-        machine: Machine,
-        args: Sequence[str],
-        formula: MemoryEstimate,
-        said: MemoryEstimate,
-    ) -> list[Entry]:
+
+class _Book:
+    """Entries on launches of one model on one machine."""
+
+    def __init__(self, *, learned: Learned, target: Target, machine: Machine) -> None:
+        self._learned = learned
+        self._target = target
+        self._machine = machine
+        self._fingerprint: str | None = None
+
+    def entries(self, asked: Asked) -> list[Entry]:
+        """One a device that holds something, and one for the host."""
         from placer import VERSION
 
+        (args, formula, said), machine = asked, self._machine
         rows = zip(
             (*formula.devices, formula.host), (*said.devices, said.host), strict=True
         )
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        launch = _launch(target, args, machine)
+        launch = self._launch(args)
+        architecture = self._target.shape.architecture
         return [
             Entry(
                 when=when,
                 version=VERSION,
-                key=self._key(machine, index, target.shape.architecture),
-                model=target.file.path.name,
+                key=self._learned.key(machine, index, architecture),
+                model=self._target.file.path.name,
                 launch=launch,
                 device=device_name(machine, index),
                 place=place,
@@ -169,6 +175,16 @@ class Learned:
             )
             if place is not None
         ]
+
+    def _launch(self, args: Sequence[str]) -> str:
+        """Sixteen hex digits of the model and the flags, wherever its file lies."""
+        from placer.app.study import fingerprint
+
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self._target.file)
+        names = [device.name for device in self._machine.devices]
+        text = repr((self._fingerprint, list(args[2:]), names))
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 def learned(path: Path | None, architecture: str, *, emulated: bool = False) -> Learned:
@@ -234,15 +250,6 @@ def _note(device: str, found: Correction) -> str:
         f"compute buffers of {device}: formula {found.n_bytes / MIB:+.0f} MiB, by "
         f"{_times(found.count, 'dry run')} of build {found.build}{kind}"
     )
-
-
-def _launch(target: Target, args: Sequence[str], machine: Machine) -> str:
-    """Sixteen hex digits of the model and the flags, wherever its file lies."""
-    from placer.app.study import fingerprint
-
-    names = [device.name for device in machine.devices]
-    text = repr((fingerprint(target.file), list(args[2:]), names))
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 def _times(count: int, what: str) -> str:

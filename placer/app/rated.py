@@ -111,6 +111,7 @@ class Desk:
         learned: what the ledger says.
         runner: starts the engine; None where the devices are only described.
         answers: the engine's word on each launch; it is asked once.
+        heard: flags, formula and dry run of those that it answered, for the ledger.
     """
 
     target: Target
@@ -119,6 +120,9 @@ class Desk:
     learned: Learned
     runner: Runner | None
     answers: dict[tuple[str, ...], MemoryEstimate | None] = field(default_factory=dict)
+    heard: list[tuple[tuple[str, ...], MemoryEstimate, MemoryEstimate]] = field(
+        default_factory=list
+    )
 
     def ask(self, placement: Placement) -> MemoryEstimate | None:
         """What the engine says that the placement would hold, None if nothing."""
@@ -141,7 +145,7 @@ class Desk:
                 formula = estimate_memory(
                     target.shape, target.workload, placement, self.machine
                 )
-                self.learned.keep_dry_run(target, self.machine, args, formula, said)
+                self.heard.append((args, formula, said))
         return self.answers[args]
 
     def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
@@ -261,13 +265,17 @@ def _desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
         from_ledger = learned(
             where.ledger, target.shape.architecture, emulated=rig.emulated
         )
-        yield Desk(
+        desk = Desk(
             target=target,
             machine=from_ledger.with_overhead(rig.machine),
             companions=companions,
             learned=from_ledger,
             runner=rig.runner,
         )
+        try:
+            yield desk
+        finally:
+            from_ledger.keep_dry_runs(target, desk.machine, desk.heard)
 
 
 def rate(candidate: Candidate, desk: Desk) -> Rated:
