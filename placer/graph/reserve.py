@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from placer.gguf import type_size
 from placer.graph.allocate import Allocator
 from placer.graph.backends import host_rules, rules_of
 from placer.graph.build import Batch, Build, Layout
@@ -96,6 +97,12 @@ class _Builder:
         self._workload = workload
         self._scheduler = scheduler
 
+    @property
+    def _demands_flash_attn(self) -> bool:
+        """A quantised cache of values has no other way: llama-context.cpp:3843."""
+        is_quantised = type_size(self._workload.type_v.upper())[0] > 1
+        return self._workload.flash_attn == "on" or is_quantised
+
     def scheduled(self, layout: Layout, batch: Batch) -> tuple[Build, Schedule]:
         """A graph with a backend for every node."""
         build = Build(self._shape, self._workload, layout, batch)
@@ -112,7 +119,7 @@ class _Builder:
         build, decode = self.scheduled(layout, batch)
         has_delta = any(name == "delta_step" for name, _, _ in build.fused_nodes)
         for name in RESOLVED:
-            demanded = name == "flash_attn" and self._workload.flash_attn == "on"
+            demanded = name == "flash_attn" and self._demands_flash_attn
             if not demanded and not _runs_at_home(build, name):
                 layout = replace(layout, fused=layout.fused - {name})
                 build, decode = self.scheduled(layout, batch)
