@@ -27,6 +27,8 @@ Maybe = GraphTensor | None
 FORCED_BELOW = 32
 # llm_arch_supports_mixed_batch, llama-arch.cpp:1182
 UNMIXED = frozenset("cogvlm deepseek4 granite-switch eagle3 dflash".split())
+# Which multiply whatever their file says: grok.cpp:6, minicpm.cpp:5.
+FACTORS_UNLESS_SAID = frozenset({"grok", "minicpm"})
 SOFTMAX, SIGMOID, SOFTMAX_WEIGHT, SQRT_SOFTPLUS = 1, 2, 3, 4
 
 
@@ -203,6 +205,11 @@ class Build:
 
     # What the hyperparameters amount to
 
+    def factor(self, key: str) -> float:
+        """What the stream or the logits are multiplied by; 0.0 where they are not."""
+        unsaid = 1.0 if self.arch in FACTORS_UNLESS_SAID else 0.0
+        return self.hparams.number(key, unsaid)
+
     @property
     def n_embd_inp(self) -> int:
         """Elements of an input vector, llama-hparams.cpp:118."""
@@ -299,7 +306,7 @@ class Build:
         return x if n_inp == self.n_embd else ops.pad(x, n_inp - self.n_embd)
 
     def _scaled_embedding(self, x: GraphTensor, *, scale_rows: bool) -> GraphTensor:
-        scale = self.hparams.number("embedding_scale", 0.0)
+        scale = self.factor("embedding_scale")
         deepstack = self.hparams.integer("n_deepstack_layers", 0) > 0
         if scale and not deepstack:
             x = ops.scale(x if x.is_contiguous else ops.cont(x))

@@ -171,7 +171,7 @@ def _side_by_side(
 
 
 def _residual(build: Build, y: GraphTensor, recipe: Recipe) -> GraphTensor:
-    scaled = recipe.residual_scaled and build.hparams.number("residual_scale", 0.0)
+    scaled = recipe.residual_scaled and build.factor("residual_scale")
     return ops.scale(y) if scaled else y
 
 
@@ -193,15 +193,17 @@ def ending(build: Build, x: GraphTensor, recipe: Recipe, inputs: Inputs) -> Grap
     if recipe.late_rows == "behind norm":
         x = ops.get_rows(x, inputs.out_ids)
     y = build.projected_logits(x)
-    if recipe.logits_scaled and build.hparams.number("logit_scale", 0.0):
+    if recipe.logits_scaled and build.factor("logit_scale"):
         y = ops.scale(y)
-    if build.arch in CAPPED and build.hparams.number("final_logit_softcapping", 0.0):
+    unsaid = CAPS.get(build.arch)
+    if unsaid is not None and build.hparams.number("final_logit_softcapping", unsaid):
         y = ops.scale(ops.unary("TANH", ops.scale(y)))
     build.graph.expand(y)
     return build.graph
 
 
-CAPPED = frozenset("gemma2 gemma3 grok muse-glimmer".split())
+# Who squeezes logits, and within what where the file says nothing: llama-hparams.h:137.
+CAPS = {"gemma2": 30.0, "gemma3": 0.0, "grok": 0.0, "muse-glimmer": 30.0}
 
 
 def attention(
