@@ -31,7 +31,7 @@ def context_bytes_by_layer(
 def _layer_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
     n_bytes = 0
     if layer.recurrent_elements:
-        # f32, one row a sequence: llama-memory-recurrent.cpp:94
+        # f32, one row a sequence: llama-memory-recurrent.cpp:101
         n_bytes += 4 * layer.recurrent_elements * max(workload.parallel, 1)
     if layer.has_kv:
         n_bytes += _cell_bytes(layer, shape, workload) * (
@@ -42,7 +42,7 @@ def _layer_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> in
 
 
 def _cell_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
-    """Keys and values of one cell: llama-kv-cache.cpp:207-240.
+    """Keys and values of one cell: llama-kv-cache.cpp:200-233.
 
     A latent has no values. Without fused attention values are stored transposed, as
     wide as those of the widest layer.

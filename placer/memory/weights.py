@@ -59,7 +59,7 @@ def tensor_buffers(
         place(shape.shared_tensors, device)
     outputs = shape.output_tensors
     if devices[-1] is None:
-        # A tied output on the CPU is the input itself: llama-model-loader.cpp:1282.
+        # A tied output on the CPU is the input itself: llama-model-loader.cpp:1371.
         inputs = {t.name for t in shape.input_tensors}
         outputs = tuple(t for t in outputs if t.name not in inputs)
     place(outputs, devices[-1])

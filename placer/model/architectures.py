@@ -17,7 +17,7 @@ NO_CACHE = frozenset(
 )
 
 # One K and one V (or one latent) a layer for the whole context:
-# llama-model.cpp:2847 (the default of create_memory) with no recurrent layer.
+# llama-model.cpp:2875 (the default of create_memory) with no recurrent layer.
 PLAIN = frozenset(
     """
     llama llama-embed apertus arcee arctic baichuan bailingmoe bailingmoe2 bitnet bloom
@@ -108,7 +108,7 @@ BY_HEADS = frozenset(
 )
 # Recurrent where there are neither heads nor a feed-forward: nemotron-h.cpp:15.
 BY_HEADS_AND_FF = frozenset({"nemotron_h", "nemotron_h_moe"})
-# Both in every layer: llama-model.cpp:2660.
+# Both in every layer: llama-model.cpp:2695.
 BOTH = frozenset({"falcon-h1"})
 # Full attention every nth layer: qwen3next.cpp:18 and minimax-01.cpp:13.
 INTERVAL = {

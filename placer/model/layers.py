@@ -181,7 +181,7 @@ class Layers:
             return not recurrent and self._n_ff[index] == 0
         if self._arch in HYBRID and self._arch not in INTERVAL:
             return not recurrent and (index < self.n_layer or self._arch != "glm5-next")
-        # llama-model.cpp:2796 leaves NextN layers out, unless there is nothing else
+        # llama-model.cpp:2814 leaves NextN layers out, unless there is nothing else
         is_nextn = index >= self.n_layer > 0
         return not recurrent and not is_nextn
 

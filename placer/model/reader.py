@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from placer.gguf import GGUFFile, Tensor
 
 BLOCK = re.compile(r"blk\.(\d+)\.")
-# LLM_TENSOR_LAYER_OUTPUT of llama-arch.cpp:755-1045; what has neither a block number
+# LLM_TENSOR_LAYER_OUTPUT of llama-arch.cpp:755-1046; what has neither a block number
 # nor belongs to the layers is input.
 OUTPUT = re.compile(
     r"^(output\b|output_\w+|(dec|enc)\.output_norm|cls\b|cls\.\w+|dense_[23]"
@@ -111,7 +111,7 @@ def _tied_output(
 ) -> tuple[Tensor, ...]:
     """The token embedding, loaded a second time where no output matrix is stored.
 
-    Source: TENSOR_DUPLICATED, llama-model-loader.cpp:1280.
+    Source: TENSOR_DUPLICATED, llama-model-loader.cpp:1166.
     """
     if any(t.name == "output.weight" for t in outputs):
         return ()

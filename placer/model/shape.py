@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from placer.gguf import Tensor
     from placer.model.hparams import Hparams
 
-# The engine's own word for "the experts" in --cpu-moe; llama.cpp common.h:1113.
+# The engine's own word for "the experts" in --cpu-moe: common.h:1224 of llama.cpp
+# build 11434.
 EXPERT_PATTERN = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
 
 

@@ -1,4 +1,7 @@
-"""Placement <-> ``-ngl``, ``-ts``, ``-ot``, ``-sm``, ``-mg``."""
+"""Placement <-> ``-ngl``, ``-ts``, ``-ot``, ``-sm``, ``-mg``.
+
+Sources are files of llama.cpp build 11434.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from placer.machine import Machine
     from placer.model import ModelShape
 
-# The engine's own pattern, common.h:1113.
+# The engine's own pattern, common.h:1224.
 CPU_MOE = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 
 # Of the engine, llama.cpp line 89.
@@ -127,7 +130,7 @@ def whole_number(flag: str, text: str) -> int:
 
 
 def _layers_on_gpu(text: str, n_slots: int) -> int:
-    """``-ngl``: ``auto`` and ``all`` are everything (llama-model.cpp:1745)."""
+    """``-ngl``: ``auto`` and ``all`` are everything (llama-model.cpp:2010)."""
     n = -1 if text in ("auto", "all") else whole_number("-ngl", text)
     return n_slots if n < 0 else min(n, n_slots)
 
@@ -160,7 +163,7 @@ def _shares(text: str, machine: Machine) -> tuple[float, ...]:
 def _overrides(arguments: Sequence[Argument]) -> tuple[Override, ...]:
     """``-ot``, ``-cmoe`` and ``-ncmoe`` in order: they share one list.
 
-    Source: common.h:1113, arg.cpp:2763.
+    Source: common.h:1224, arg.cpp:2763.
     """
     found: list[Override] = []
     for argument in arguments:

@@ -1,4 +1,7 @@
-"""``-ot``: understood in every spelling, written in the shortest."""
+"""``-ot``: understood in every spelling, written in the shortest.
+
+Sources are files of llama.cpp build 11434.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Override:
 def parse_overrides(text: str) -> tuple[Override, ...]:
     """The overrides of one ``-ot`` value, split as the engine splits it.
 
-    At ``,`` first, then each at its first ``=``: arg.cpp:253.
+    At ``,`` first, then each at its first ``=``: arg.cpp:252.
 
     Raises:
         InputError: a part without ``=``.
@@ -75,7 +78,7 @@ def buffer_of_tensors(
 ) -> dict[str, str]:
     """The buffer of each tensor that an override matches; the first match wins.
 
-    Source: std::regex_search over the full name, llama-model-loader.cpp:1173.
+    Source: std::regex_search over the full name, llama-model-loader.cpp:1239.
     """
     rules = [(override.regex, override.buffer) for override in overrides]
     found: dict[str, str] = {}

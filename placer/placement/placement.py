@@ -1,4 +1,7 @@
-"""Where each layer and each tensor goes."""
+"""Where each layer and each tensor goes.
+
+Sources are files of llama.cpp build 11434.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ class Placement:
         Args:
             n_slots: layers and the output, ``ModelShape.n_slots``.
 
-        The first layers are those that stay on the CPU: llama-model.cpp:1344.
+        The first layers are those that stay on the CPU: llama-model.cpp:1591.
         """
         act = min(self.n_gpu_layers, n_slots)
         if act == 0:
@@ -106,7 +109,7 @@ class Placement:
 def devices_of_shares(shares: Sequence[float], n_slots: int) -> tuple[int, ...]:
     """The device of each of ``n_slots`` slots by ``-ts`` shares, whole or not.
 
-    The engine's own arithmetic, float32 and upper bound: llama-model.cpp:1334-1356.
+    The engine's own arithmetic, float32 and upper bound: llama-model.cpp:1560-1599.
 
     Raises:
         InputError: no share is above zero.

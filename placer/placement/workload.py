@@ -1,4 +1,7 @@
-"""What is asked of the server: context, batches, slots, cache types."""
+"""What is asked of the server: context, batches, slots, cache types.
+
+Sources are files of llama.cpp build 11434.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from placer.errors import InputError
 from placer.units import pad
 
-# arg.cpp:305, in the engine's spelling
+# arg.cpp:304, in the engine's spelling
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 INT32_MAX = 2**31 - 1
 FLASH_ATTN = ("on", "off", "auto")
@@ -67,7 +70,7 @@ class Workload:
 
     @property
     def n_ctx_seq(self) -> int:
-        """Cells of one stream: llama-context.cpp:288."""
+        """Cells of one stream: llama-context.cpp:292."""
         if self.kv_unified:
             return pad(self.ctx, 256)
         return pad(pad(self.ctx, 256) // self.parallel, 256)

@@ -44,7 +44,7 @@ def test_keys_and_values_have_their_own_types() -> None:
 
 
 def test_a_window_keeps_itself_and_one_batch() -> None:
-    """128 + 512 tokens, padded to 256 cells: llama-kv-cache-iswa.cpp:74."""
+    """128 + 512 tokens, padded to 256 cells: llama-kv-cache-iswa.cpp:73."""
     assert context(ONE_SLOT)[1] == 768 * 256 * 2
     assert context(replace(ONE_SLOT, ubatch=128))[1] == 256 * 256 * 2
     # A window is no longer than the context.
@@ -67,7 +67,7 @@ def test_a_full_cache_for_windows_can_be_asked_for() -> None:
 
 
 def test_a_latent_has_no_values() -> None:
-    """MLA keeps keys alone: llama-kv-cache.cpp:229."""
+    """MLA keeps keys alone: llama-kv-cache.cpp:231."""
     by_layer = context_bytes_by_layer(replace(SHAPE, is_mla=True), ONE_SLOT)
     assert by_layer is not None
     assert by_layer[0] == 4096 * 256
@@ -117,7 +117,7 @@ def test_context_follows_the_layer_or_stays_on_the_host() -> None:
 
 
 def test_without_fused_attention_values_are_as_wide_as_the_widest() -> None:
-    """They are stored transposed: llama-kv-cache.cpp:207."""
+    """They are stored transposed: llama-kv-cache.cpp:210."""
     shape = fake_shape([FakeLayer(kv_heads=4), FakeLayer(kv_heads=2)])
     by_layer = context_bytes_by_layer(shape, replace(ONE_SLOT, flash_attn="off"))
     assert by_layer == (4096 * (256 + 256), 4096 * (128 + 256))

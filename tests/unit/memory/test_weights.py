@@ -63,7 +63,7 @@ def where(shape: ModelShape, placement: Placement, name: str) -> list[str]:
 
 
 def test_the_embedding_stays_on_the_cpu() -> None:
-    """Whatever is offloaded: llama-model.cpp:1368."""
+    """Whatever is offloaded: llama-model.cpp:1607."""
     assert where(SHAPE, Placement(split=(3, 0)), "token_embd.weight") == ["CPU"]
     assert where(SHAPE, Placement(split=(3, 0)), "output.weight") == ["Vulkan0"]
 
@@ -84,7 +84,7 @@ def test_an_exception_wins_over_the_layer() -> None:
 
 
 def test_factors_of_rotations_are_copied_to_each_device_with_layers() -> None:
-    """Once a device, however many layers it has: llama-model-loader.cpp:1280."""
+    """Once a device, however many layers it has: llama-model-loader.cpp:1371."""
     factors = tensor("F32", 32)
     shape = replace(SHAPE, shared_tensors=(factors,))
     assert where(shape, Placement(split=(2, 1)), "t") == ["Vulkan0"]
