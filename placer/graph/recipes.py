@@ -39,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
         gating=None,
         norm_experts=None,
     ),
+    "apertus": Recipe(rope_factors=True, qk_norm="heads", activation="xielu"),
     "arcee": Recipe(rope_factors=True, activation="relu_sqr"),
     "bailingmoe": Recipe(rope_factors=True, norm_experts=None),
     "bailingmoe2": Recipe(qk_norm="heads", gating=None, norm_experts=None),
