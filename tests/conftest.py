@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -26,6 +27,15 @@ def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "dense.gguf"
     return write_llama(path, n_layer=5, n_embd=512, n_ff=1536, n_vocab=8192)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_user_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fixtures of a whole module launch stays out of the user's ledger."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("ledger")
+        patch.setenv("PLACER_LEDGER", str(folder / "ledger.jsonl"))
+        yield
 
 
 @pytest.fixture(autouse=True)
