@@ -6,28 +6,16 @@ of disk tells what the true file would need. Nothing can be computed with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from placer.errors import InputError
-from placer.gguf.ggml_types import type_names
 from placer.gguf.split import shard_name
-from placer.testing.models_file import (
-    VALUE_TYPES,
-    Array,
-    Field,
-    Weight,
-    write_file,
-)
-from placer.testing.models_vocabulary import Vocabulary
+from placer.testing.models_file import Field, Weight, write_file
 from placer.testing.phantom_shapes import PHANTOMS, Phantom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-_TYPE_NAMES: Final = {number: name for name, (number, _) in VALUE_TYPES.items()}
-#: Stands in a record for "a vocabulary of this many tokens".
-_VOCABULARY: Final = -1
 
 
 def write_phantom(name: str, folder: Path) -> Path:
@@ -53,37 +41,6 @@ def write_phantom(name: str, folder: Path) -> Path:
         own = blueprint.fields if index == 0 else ()
         paths.append(write_file(path, (*own, *fields), weights))
     return paths[0]
-
-
-def write_phantom_from_record(record: Mapping[str, Any], path: Path) -> Path:
-    """A phantom of the model that a record describes, at ``path``.
-
-    Args:
-        record: ``metadata``, a list of key, GGUF value type and value, where an array
-            is ``{"type", "n", "values" or "strings"}`` and type -1 stands for a
-            vocabulary of that many tokens; ``tensors``, a list of name, dimensions
-            (innermost first) and number of the ggml type.
-        path: the file to write.
-    """
-    fields: list[Field] = []
-    for key, type_number, value in record["metadata"]:
-        if type_number == _VOCABULARY:
-            fields += Vocabulary(n_tokens=value).fields()
-        else:
-            fields.append(_field(key, type_number, value))
-    kinds = type_names()
-    weights = [
-        Weight(name=name, dims=tuple(dims), type_name=kinds[type_number])
-        for name, dims, type_number in record["tensors"]
-    ]
-    return write_file(path, fields, weights)
-
-
-def _field(key: str, type_number: int, value: Any) -> Field:
-    if isinstance(value, dict):
-        values = value["strings"] if "strings" in value else value["values"]
-        value = Array(element_type=_TYPE_NAMES[value["type"]], values=values)
-    return Field(key=key, type_name=_TYPE_NAMES[type_number], value=value)
 
 
 def _dealt(

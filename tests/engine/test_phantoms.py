@@ -75,7 +75,8 @@ def test_the_hand_made_regex_of_glm_q8_has_ten_times_the_splits(models: Path) ->
         r"-ngl 99 -ot blk\.([0-9]|[12][0-9]|3[0-4])\.=Vulkan0,"
         r"blk\.(3[5-9]|4[0-6])\.=Vulkan1"
     )
-    _, _, rated = app.estimate("glm-q8", where, app.Request(), tuple(by_hand.split()))
+    found = app.estimate("glm-q8", where, app.Request(), tuple(by_hand.split()))
+    rated = found.rated
 
     assert rated.dry_run is not None
     assert rated.dry_run.graph_splits is not None
@@ -91,12 +92,13 @@ def test_windows_and_cache_types_equal_the_dry_run(
     """Half of gpt-oss's layers keep a window, at any type of cache."""
     where = app.Where(emulate=DESKTOP, models=models)
     values = {"ctx": 65536, "type_k": type_k, "type_v": type_k, "swa_full": swa_full}
-    _, _, rated = app.estimate(
+    found = app.estimate(
         "gpt-oss-120b-F16.gguf",
         where,
         app.Request(values=values),
         ("-ngl", "99", "-ts", "20,17", "-cmoe"),
     )
+    rated = found.rated
 
     assert rated.dry_run is not None
     formula = rated.candidate.estimate

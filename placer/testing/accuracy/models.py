@@ -95,19 +95,20 @@ class KnownModel:
 
 
 def read_models(path: Path) -> Iterator[KnownModel]:
-    """The models of a file of records, one JSON object a line, compressed.
+    """The models of a file of records, one JSON object a line, compressed."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield model_of_record(json.loads(line))
+
+
+def model_of_record(record: Mapping[str, Any]) -> KnownModel:
+    """The model that a record describes.
 
     A record has ``name``; ``metadata``, a list of key, GGUF value type and value,
     where an array is ``{"type", "values" or "strings"}`` and type -1 stands for a
     vocabulary of that many tokens; ``tensors``, a list of name, dimensions (innermost
     first) and number of the ggml type.
     """
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield _from_record(json.loads(line))
-
-
-def _from_record(record: Mapping[str, Any]) -> KnownModel:
     fields: list[Field] = []
     n_vocab = 0
     for key, type_number, value in record["metadata"]:

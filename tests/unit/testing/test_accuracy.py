@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from placer.gguf import GGUFArray, read_gguf, type_names
 from placer.memory import MemoryBreakdown, MemoryEstimate
 from placer.placement import Workload
 from placer.testing.accuracy.cases import KINDS, PARTS, Case, cases_of, rows
 from placer.testing.accuracy.ceilings import missed
 from placer.testing.accuracy.compare import Comparison, Row
 from placer.testing.accuracy.described import Described, numbers
-from placer.testing.accuracy.models import KnownModel, big_models
+from placer.testing.accuracy.models import KnownModel, big_models, model_of_record
 from placer.testing.accuracy.table import page
 from placer.testing.accuracy.truth import Seen, Truth, read_truths, write_truths
 from placer.testing.models_file import Weight
-from placer.units import MIB
+from placer.units import GIB, MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,3 +192,43 @@ def test_big_models_have_their_published_size(model: KnownModel) -> None:
     n_parameters = sum(math.prod(weight.dims) for weight in model.weights)
     published = PUBLISHED.get(model.name, n_parameters / 1e9)
     assert n_parameters / 1e9 == pytest.approx(published, rel=0.01)
+
+
+def test_a_record_becomes_a_phantom(tmp_path: Path) -> None:
+    """Keys, arrays, vocabulary and tensors are those of the record."""
+    numbers = {name: number for number, name in type_names().items()}
+    record = {
+        "name": "llama-dense",
+        "metadata": [
+            ["general.architecture", 8, "llama"],
+            ["llama.block_count", 4, 2],
+            ["llama.rope.freq_base", 6, 10_000.0],
+            ["llama.attention.causal", 7, True],
+            ["llama.heads", 9, {"type": 5, "n": 2, "values": [-1, 7]}],
+            ["llama.labels", 9, {"type": 8, "n": 1, "strings": ["a"]}],
+            ["vocab_size", -1, 128],
+        ],
+        "tensors": [
+            ["token_embd.weight", [2**20, 4096], numbers["Q8_0"]],
+            ["output_norm.weight", [256], numbers["F32"]],
+        ],
+    }
+    model = model_of_record(record)
+    path = model.write(tmp_path / "record.gguf")
+    file = read_gguf(path)
+    assert file.integer("block_count") == 2
+    assert file.flag("attention.causal") is True
+    assert file.integers("heads", 2) == (-1, 7)
+    assert file.metadata["llama.labels"] == GGUFArray(element_type="string", count=1)
+    assert file.array_length("tokenizer.ggml.tokens") == 128
+    assert [(tensor.name, tensor.dims) for tensor in file.tensors] == [
+        ("token_embd.weight", (2**20, 4096)),
+        ("output_norm.weight", (256,)),
+    ]
+    assert file.size_bytes > 4 * GIB
+    assert path.stat().st_blocks * 512 < MIB
+    in_memory = model.file()
+    assert in_memory.metadata.items() <= file.metadata.items()
+    assert [(t.name, t.n_bytes) for t in in_memory.tensors] == [
+        (t.name, t.n_bytes) for t in file.tensors
+    ]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from placer.errors import InputError
-from placer.gguf import GGUFArray, read_gguf, type_names
-from placer.testing.phantom import write_phantom, write_phantom_from_record
+from placer.gguf import read_gguf
+from placer.testing.phantom import write_phantom
 from placer.testing.phantom_shapes import PHANTOMS
-from placer.units import GIB, MIB
+from placer.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,37 +111,3 @@ def test_unknown_names_list_the_known(tmp_path: Path) -> None:
     """A misspelt name is answered with those that there are."""
     with pytest.raises(InputError, match=r"'gpt-oss'; there are GLM-4\.7-Flash-Q4"):
         write_phantom("gpt-oss", tmp_path)
-
-
-def test_a_record_becomes_a_phantom(tmp_path: Path) -> None:
-    """Keys, arrays, vocabulary and tensors are those of the record."""
-    numbers = {name: number for number, name in type_names().items()}
-    record = {
-        "name": "llama-dense",
-        "metadata": [
-            ["general.architecture", 8, "llama"],
-            ["llama.block_count", 4, 2],
-            ["llama.rope.freq_base", 6, 10_000.0],
-            ["llama.attention.causal", 7, True],
-            ["llama.heads", 9, {"type": 5, "n": 2, "values": [-1, 7]}],
-            ["llama.labels", 9, {"type": 8, "n": 1, "strings": ["a"]}],
-            ["vocab_size", -1, 128],
-        ],
-        "tensors": [
-            ["token_embd.weight", [2**20, 4096], numbers["Q8_0"]],
-            ["output_norm.weight", [256], numbers["F32"]],
-        ],
-    }
-    path = tmp_path / "record.gguf"
-    file = read_gguf(write_phantom_from_record(record, path))
-    assert file.integer("block_count") == 2
-    assert file.flag("attention.causal") is True
-    assert file.integers("heads", 2) == (-1, 7)
-    assert file.metadata["llama.labels"] == GGUFArray(element_type="string", count=1)
-    assert file.array_length("tokenizer.ggml.tokens") == 128
-    assert [(tensor.name, tensor.dims) for tensor in file.tensors] == [
-        ("token_embd.weight", (2**20, 4096)),
-        ("output_norm.weight", (256,)),
-    ]
-    assert file.size_bytes > 4 * GIB
-    assert path.stat().st_blocks * 512 < MIB
