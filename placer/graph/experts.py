@@ -94,6 +94,8 @@ def ffn(
         y = _gated_unit(build, y, up, il, activation)
     else:
         y = _activated(y, activation)
+        scales = build.of_layer(il, "ffn.act.scales")  # mpt.cpp:144
+        y = y if scales is None else ops.div(y, scales)
         if gated and parallel:
             y = ops.mul(y, up)
     if build.of_layer(il, f"ffn_down{suffix}.weight") is None:

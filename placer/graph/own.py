@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from placer.graph import ops
 from placer.graph.attention import Heads, attend
-from placer.graph.build import SIGMOID
+from placer.graph.build import SIGMOID, UnknownGraphError
 from placer.graph.experts import experts, ffn
 from placer.graph.recipe import Recipe, feed_forward, routing
 from placer.graph.standard import attention, embedding, ending, inputs_of, qkv, standard
@@ -72,6 +72,18 @@ def gptneox(build: Build) -> Graph:
         z = build.layer_norm(x, il, "ffn_norm", "NORM")
         x = ops.add(ops.add(feed_forward(build, z, il, recipe), x), y)
     return ending(build, x, recipe, inputs)
+
+
+def mpt(build: Build) -> Graph:
+    """ALiBi, learnt positions where the file has them: mpt.cpp.
+
+    Raises:
+        UnknownGraphError: the file normalises queries, which no compared one does.
+    """
+    if build.of_layer(0, "attn_q_norm.weight") is not None:
+        raise UnknownGraphError("mpt with attn_q_norm")
+    recipe = Recipe(norm="NORM", activation="gelu", embedding="positions", rope="none")
+    return standard(build, recipe)
 
 
 def grok(build: Build) -> Graph:
@@ -260,6 +272,7 @@ GRAPHS: dict[str, Callable[[Build], Graph]] = {
     "grovemoe": grovemoe,
     "llama4": llama4,
     "mimo2": mimo2,
+    "mpt": mpt,
     "smallthinker": smallthinker,
     "talkie": talkie,
 }
