@@ -45,9 +45,8 @@ class Layout:
         is_full: whether every layer and the output are on devices.
         v_transposed: whether the cache of values is, for attention in steps.
         fused: operations that the engine may do in one node: ``"flash_attn"``,
-            ``"delta_step"`` for one token a sequence, ``"delta_chunk"`` for more,
-            ``"lightning_indexer"``, and ``"hc_pre"``, ``"hc_comb"``, ``"hc_post"`` for
-            residual streams side by side.
+            and ``"hc_pre"``, ``"hc_comb"``, ``"hc_post"`` for residual streams side by
+            side.
     """
 
     backends: tuple[str, ...]

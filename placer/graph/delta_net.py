@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from placer.graph import ops
 from placer.graph.attention import AttentionInput, Heads, attend, attention_input
 from placer.graph.build import SOFTMAX
-from placer.graph.delta_chunks import chunked
 from placer.graph.experts import Routing, experts, ffn
 from placer.graph.recurrent import (
     StateInput,
@@ -211,7 +210,7 @@ def _delta_layer(
     k = l2_norm(ops.view(y, (d.head_k, d.n_head_k, n_t, n_s), qk))
     v = ops.view(y, (d.head_v, d.n_head_v, n_t, n_s), (4 * d.head_v, row, row * n_t))
     q, k = (_repeated(build, part, d) for part in (q, k))
-    y = recurrent(build, states, (q, k, v, gate, beta, state), il)
+    y = recurrent(build, states, (q, k, v, gate, beta, state))
     z = ops.reshape(z, d.head_v, d.n_head_v, n_t, n_s)
     y = ops.mul(build.layer_norm(y, il, "ssm_norm"), ops.unary("SILU", z))
     y = ops.reshape(y, d.head_v * d.n_head_v, n_t, n_s)
@@ -236,9 +235,7 @@ def _repeated(build: Build, x: GraphTensor, d: DeltaShape) -> GraphTensor:
         per = d.n_head_v // d.n_head_k
         y = ops.repeat(flat, d.head_k, per, d.n_head_k, n_t * n_s)
         return ops.reshape(y, d.head_k, d.n_head_v, n_t, n_s)
-    if {"delta_step", "delta_chunk"} <= build.layout.fused:
-        return x
-    return ops.repeat(x, d.head_k, d.n_head_v, n_t, n_s)
+    return x
 
 
 def conv_state(
@@ -264,56 +261,26 @@ def recurrent(
     build: Build,
     stored: GraphTensor,
     parts: tuple[GraphTensor, ...],
-    il: int,
 ) -> GraphTensor:
     """build_recurrent_attn, delta-net-base.cpp: outputs, and the new states stored."""
-    y, state = delta_net(build, parts, il)
+    y, state = delta_net(parts)
     size = stored.ne[0]
     write_state(build, state, stored, size, build.n_seqs)
     return y
 
 
-def delta_net(
-    build: Build, parts: tuple[GraphTensor, ...], il: int
-) -> tuple[GraphTensor, GraphTensor]:
-    """build_delta_net, delta-net-base.cpp: in one node where the device can."""
-    is_step = parts[0].ne[2] == 1
-    name = "delta_step" if is_step else "delta_chunk"
-    if name in build.layout.fused:
-        return _fused(build, parts, il, name)
-    if is_step:
-        return _step(parts)
-    return chunked(parts)
+def delta_net(parts: tuple[GraphTensor, ...]) -> tuple[GraphTensor, GraphTensor]:
+    """build_delta_net_fused, delta-net-base.cpp: outputs and states of one node.
 
-
-def _fused(
-    build: Build, parts: tuple[GraphTensor, ...], il: int, name: str
-) -> tuple[GraphTensor, GraphTensor]:
+    The engine fuses it wherever it runs: llama-context.cpp:235.
+    """
     q, k, v, gate, beta, state = parts
     head, n_head, n_t, n_s = v.ne
     node = ops.gated_delta_net(q, k, v, gate, beta, state)
-    build.add_fused(name, node, il)
     nb = (4 * head, 4 * head * n_head, 4 * head * n_head * n_t)
     y = ops.view(node, (head, n_head, n_t, n_s), nb)
     square = (4 * head, 4 * head * head, 4 * head * head * n_head)
     return y, ops.view(node, (head, head, n_head, n_s), square)
-
-
-def _step(parts: tuple[GraphTensor, ...]) -> tuple[GraphTensor, GraphTensor]:
-    """build_delta_net_autoregressive, delta-net-base.cpp."""
-    q, k, v, gate, beta, state = parts
-    n_head, n_s = v.ne[1], v.ne[3]
-    q = ops.permute(ops.scale(q), 0, 2, 1, 3)
-    k, v = ops.permute(k, 0, 2, 1, 3), ops.permute(v, 0, 2, 1, 3)
-    gate = ops.unary("EXP", ops.reshape(gate, 1, gate.ne[0], n_head, n_s))
-    beta = ops.reshape(beta, 1, 1, n_head, n_s)
-    state = ops.mul(state, gate)
-    sk = ops.sum_rows(ops.mul(state, k))
-    d = ops.mul(ops.sub(v, ops.transpose(sk)), beta)
-    k = ops.repeat(k, *state.ne)
-    state = ops.add(state, ops.mul(k, ops.transpose(d)))
-    y = ops.sum_rows(ops.mul(state, q))
-    return ops.permute(y, 2, 0, 1, 3), state
 
 
 def gated_feed_forward(build: Build, x: GraphTensor, il: int) -> GraphTensor:

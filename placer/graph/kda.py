@@ -90,7 +90,7 @@ def delta_attention(
     states = build.stored(il, "F32", d.state_size, rows, name="cache_s")
     state = read_state(build, inp, states, d.state_size)
     state = ops.reshape(state, d.head, d.head, d.n_head, n_s)
-    y = recurrent(build, states, (l2_norm(q), l2_norm(k), v, gate, beta, state), il)
+    y = recurrent(build, states, (l2_norm(q), l2_norm(k), v, gate, beta, state))
     y = ops.reshape(ops.cont(y), d.head, d.n_head, n)
     y = build.layer_norm(y, il, "ssm_norm")
     z = ops.reshape(_result_gate(build, x, il), d.head, d.n_head, n)

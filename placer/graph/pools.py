@@ -31,7 +31,6 @@ from placer.graph.mla import (
 )
 from placer.graph.recipe import feed_forward
 from placer.graph.recurrent import state_input
-from placer.graph.sparse import FUSED
 from placer.units import pad
 
 if TYPE_CHECKING:
@@ -84,7 +83,6 @@ def _pool_input(build: Build, n_kv: int) -> PoolInput:
         raise UnknownGraphError("glm5-next with so small a batch")
     n_new = max(n_kv // size * max(work.parallel, 1), 1)
     n_pool = max(POOL_PADDING, pad(n_new + 1, POOL_PADDING))
-    kind = "F16" if FUSED in build.layout.fused else "F32"
     n_best = min(n_pool, n_top // size)
     has_tail = hparams.flag("attention.indexer.kpool_select_tail", default=True)
     n_sel = size * n_best + (size - 1 if has_tail else 0)
@@ -92,7 +90,7 @@ def _pool_input(build: Build, n_kv: int) -> PoolInput:
         k_idxs=build.input("I64", n, name="kpool_k_idxs"),
         cells=build.input("I32", n_pool, name="pool_cells"),
         members=build.input("I32", size, n_pool, name="pool_idxs"),
-        mask=build.input(kind, n_pool, n, name="pool_mask"),
+        mask=build.input("F16", n_pool, n, name="pool_mask"),
         tail=build.input("I32", size - 1, n, name="tail_idxs"),
         live=build.input("F32", n_sel, 1, 1, n, name="gather_mask"),
         new=build.input("I32", size, n_new, name="new_pool_idxs"),
@@ -326,14 +324,7 @@ def _scores(
     q = ops.mul_mat(build.must(il, "indexer.attn_q_b.weight"), short)
     q = ops.reshape(q, head, q.ne[0] // head, build.n_tokens)
     weights = ops.scale(ops.mul_mat(build.must(il, "indexer.proj.weight"), x))
-    if FUSED in build.layout.fused:
-        node = ops.lightning_indexer(q, pooled, weights, mask)
-        build.add_fused(FUSED, node, il)
-        return node
-    y = ops.mul_mat(ops.permute(pooled, 0, 2, 1, 3), ops.permute(q, 0, 2, 1, 3))
-    y = ops.unary("RELU", ops.cont(ops.permute(y, 2, 1, 0, 3)))
-    y = ops.sum_rows(ops.mul(y, weights))
-    return ops.add(ops.cont(ops.permute(y, 2, 1, 0, 3)), mask)
+    return ops.lightning_indexer(q, pooled, weights, mask)
 
 
 def _mask(

@@ -131,7 +131,6 @@ def chosen_mask(
     q = ops.rope(q, pos)
     weights = ops.same("FILL", ops.leaf("F32", n_index, n, name="weights"))
     score = ops.lightning_indexer(q, pooled, weights, pools.mask)
-    build.add_fused("lightning_indexer", score, il)
     best = ops.top_k(score, n_best)
     cells = ops.get_rows(pools.members, ops.reshape(best, n_best * n))
     cells = ops.reshape(cells, pools.size * n_best, n)

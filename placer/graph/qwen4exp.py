@@ -251,7 +251,7 @@ def _linear(build: Build, inp: StateInput, x: GraphTensor, il: int) -> GraphTens
     state = read_state(build, inp, states, d.state_size)
     state = ops.reshape(state, d.head_v, d.head_v, d.n_head_v, n_s)
     q, k, v = _parts(build, ops.unary("SILU", ops.ssm_conv(y, kernel)))
-    y = recurrent(build, states, (q, k, v, decay, beta, state), il)
+    y = recurrent(build, states, (q, k, v, decay, beta, state))
     z = ops.reshape(z, d.head_v, d.n_head_v, n_t, n_s)
     y = ops.mul(build.layer_norm(y, il, "ssm_norm"), ops.unary("SIGMOID", z))
     y = ops.reshape(y, d.head_v * d.n_head_v, n_t, n_s)
@@ -267,10 +267,6 @@ def _parts(build: Build, y: GraphTensor) -> tuple[GraphTensor, ...]:
         l2_norm(ops.view(y, (d.head_k, d.n_head_k, n_t, n_s), nb)) for _ in range(2)
     )
     v = ops.view(y, (d.head_v, d.n_head_v, n_t, n_s), (4 * d.head_v, row, row * n_t))
-    is_fused = {"delta_step", "delta_chunk"} <= build.layout.fused
-    if d.n_head_k != d.n_head_v and not is_fused:
-        dims = (d.head_k, d.n_head_v, n_t, n_s)
-        q, k = ops.repeat(q, *dims), ops.repeat(k, *dims)
     return q, k, v
 
 

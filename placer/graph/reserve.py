@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 
 # GGML_SCHED_MAX_COPIES, ggml-backend.cpp:911
 PIPELINE_COPIES = 4
-# Tokens a sequence of the graph that shows whether a chunked delta net can be fused:
-# llm_fused_op_gdn_ch_probe, llama-context.cpp:57
-CHUNK_PROBE = 16
 # What may be fused, in the order in which the engine tries it.
 RESOLVED = (
     "flash_attn",
-    "delta_step",
-    "lightning_indexer",
     "hc_pre",
     "hc_comb",
     "hc_post",
@@ -117,17 +112,11 @@ class _Builder:
         slots = self._workload.parallel
         batch = Batch(n_tokens=slots, n_seqs=slots, n_outputs=slots)
         build, decode = self.scheduled(layout, batch)
-        has_delta = any(name == "delta_step" for name, _, _ in build.fused_nodes)
         for name in RESOLVED:
             demanded = name == "flash_attn" and self._demands_flash_attn
             if not demanded and not _runs_at_home(build, name):
                 layout = replace(layout, fused=layout.fused - {name})
                 build, decode = self.scheduled(layout, batch)
-        if has_delta:
-            probe = replace(batch, n_tokens=CHUNK_PROBE * slots)
-            build, _ = self.scheduled(layout, probe)
-            if not _runs_at_home(build, "delta_chunk"):
-                layout = replace(layout, fused=layout.fused - {"delta_chunk"})
         return decode, layout
 
 

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from placer.graph.graph import Graph
     from placer.graph.tensor import GraphTensor
 
-FUSED = "lightning_indexer"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseInput:
@@ -57,10 +55,9 @@ class SparseInput:
 def sparse_input(build: Build) -> SparseInput:
     """What the host fills in for the two caches."""
     full = latent_input(build)
-    kind = "F16" if FUSED in build.layout.fused else "F32"
     ns = n_streams(build)
     rows = build.n_tokens // ns
-    mask = build.input(kind, full.n_kv, rows, 1, ns, name="lid_kq_mask")
+    mask = build.input("F16", full.n_kv, rows, 1, ns, name="lid_kq_mask")
     k_idxs = build.input("I64", build.n_tokens, name="lid_k_idxs")
     side = _turned_side(build)
     k_rot = build.input("F32", side, side, name="lid_k_rot")
@@ -110,7 +107,7 @@ def best_cells(
     build.graph.expand(stored_k(cache, k, inp.index))
     weights = ops.mul_mat(build.must(il, "indexer.proj.weight"), x)
     seen = k_view(build, cache, head, 1, n_kv)
-    score = _scores(build, q, seen, weights, inp.index.mask, il)
+    score = _scores(q, seen, weights, inp.index.mask)
     n_best = min(score.ne[0], hparams.integer("attention.indexer.top_k", 0))
     return ops.cont(ops.top_k(score, n_best))
 
@@ -120,27 +117,15 @@ UNTURNED = frozenset({"hy_v4"})
 
 
 def _scores(
-    build: Build,
-    q: GraphTensor,
-    k: GraphTensor,
-    weights: GraphTensor,
-    mask: GraphTensor,
-    il: int,
+    q: GraphTensor, k: GraphTensor, weights: GraphTensor, mask: GraphTensor
 ) -> GraphTensor:
-    """[cells, tokens, 1, streams], in one node where the device can."""
+    """[cells, tokens, 1, streams], in one node wherever it runs."""
     ns = k.ne[3]
     per = q.ne[2] // ns
     q = ops.view(q, (*q.ne[:2], per, ns), (*q.nb[1:3], q.nb[3] // ns))
     steps = (weights.nb[1], weights.nb[2] // ns, weights.nb[3] // ns)
     weights = ops.scale(ops.view(weights, (weights.ne[0], per, 1, ns), steps))
-    if FUSED in build.layout.fused:
-        node = ops.lightning_indexer(q, k, weights, mask)
-        build.add_fused(FUSED, node, il)
-        return node
-    y = ops.mul_mat(ops.permute(k, 0, 2, 1, 3), ops.permute(q, 0, 2, 1, 3))
-    y = ops.unary("RELU", ops.cont(ops.permute(y, 2, 1, 0, 3)))
-    y = ops.sum_rows(ops.mul(y, weights))
-    return ops.add(ops.cont(ops.permute(y, 2, 1, 0, 3)), mask)
+    return ops.lightning_indexer(q, k, weights, mask)
 
 
 def sparse_mask(mask: GraphTensor, best: GraphTensor) -> GraphTensor:

@@ -72,8 +72,7 @@ def layout_of(
 
 def _fused(shape: ModelShape, workload: Workload) -> frozenset[str]:
     """What may be fused, before it is seen whether the devices can."""
-    names = {"delta_step", "delta_chunk", "lightning_indexer"}
-    names |= {"hc_pre", "hc_comb", "hc_post"}
+    names = {"hc_pre", "hc_comb", "hc_post"}
     if has_flash_attn(shape, workload):
         names.add("flash_attn")
     return frozenset(names)
