@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from placer.app.learned import Learned
 from placer.app.rig import Rig
 from placer.app.study import run_study
 from placer.app.target import Target
@@ -12,6 +13,7 @@ from placer.engine.binary import Engine
 from placer.engine.observation import Proof
 from placer.errors import InputError, JournalError, SearchError
 from placer.gguf import read_gguf
+from placer.ledger import Ledger
 from placer.machine import Device, Machine
 from placer.model import model_shape
 from placer.placement import Workload
@@ -70,7 +72,14 @@ def logs(tmp_path: Path) -> Path:
     )
     folder = tmp_path / "search_logs"
     with pytest.raises(SearchError):
-        run_study(target, rig, logs=folder, proof=Proof.FULL, on_event=listen)
+        run_study(
+            target,
+            rig,
+            logs=folder,
+            proof=Proof.FULL,
+            on_event=listen,
+            learned=Learned(ledger=Ledger(tmp_path / "ledger.jsonl"), entries=()),
+        )
     return folder
 
 
