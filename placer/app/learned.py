@@ -5,7 +5,6 @@ A ledger that cannot be read or written costs one line of warning, never a verb.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -183,6 +182,8 @@ class _Book:
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self._target.file)
         names = [device.name for device in self._machine.devices]
+        import hashlib
+
         text = repr((self._fingerprint, list(args[2:]), names))
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 

@@ -19,6 +19,7 @@ from placer.app.target import Target, resolve
 from placer.errors import SearchError
 from placer.machine.overhead import with_overhead
 from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
+from placer.memory.compute import is_pipelined
 from placer.placement import Placement, placement_args, placement_from_args
 from placer.plan import Candidate, plan_candidates
 from placer.plan.plan import candidate_for_placement, headroom_bytes, unpipelined
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from placer.app.where import Request, Where
     from placer.engine.process import Runner
     from placer.machine import Machine
+    from placer.placement import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +48,14 @@ class Rated:
         companions: what is loaded beside the model.
         notes: what is not known or was assumed, in words.
         is_complete: whether every figure that decides is known.
+        launched: the placement that the figures are of: without the pipeline over the
+            devices where it does not fit with it.
         corrected: the formula's figures with what the ledger knows of such launches.
     """
 
     candidate: Candidate
     args: tuple[str, ...]
+    launched: Placement
     dry_run: MemoryEstimate | None
     headroom_bytes: tuple[int, ...]
     companions: tuple[Companion, ...] = ()
@@ -111,6 +116,7 @@ class Desk:
         learned: what the ledger says.
         runner: starts the engine; None where the devices are only described.
         answers: the engine's word on each launch; it is asked once.
+        formulas: what the formula said of each workload and placement.
         heard: flags, formula and dry run of those that it answered, for the ledger.
     """
 
@@ -120,9 +126,31 @@ class Desk:
     learned: Learned
     runner: Runner | None
     answers: dict[tuple[str, ...], MemoryEstimate | None] = field(default_factory=dict)
+    formulas: dict[tuple[Workload, Placement], MemoryEstimate] = field(
+        default_factory=dict
+    )
     heard: list[tuple[tuple[str, ...], MemoryEstimate, MemoryEstimate]] = field(
         default_factory=list
     )
+
+    def formula(
+        self, placement: Placement, workload: Workload | None = None
+    ) -> MemoryEstimate:
+        """What the placement holds by formula, under another workload too."""
+        asked = workload or self.target.workload
+        key = (asked, placement)
+        if key not in self.formulas:
+            self.formulas[key] = estimate_memory(
+                self.target.shape, asked, placement, self.machine
+            )
+        return self.formulas[key]
+
+    def unpipelined(self, placement: Placement) -> Placement:
+        """The same without a pipeline over the devices; itself where there is none."""
+        target = self.target
+        if is_pipelined(target.shape, placement, target.workload, self.machine):
+            return unpipelined(placement)
+        return placement
 
     def ask(self, placement: Placement) -> MemoryEstimate | None:
         """What the engine says that the placement would hold, None if nothing."""
@@ -142,10 +170,7 @@ class Desk:
         if args not in self.answers:
             said = self.answers[args] = _dry_run(self.runner, args, self.machine)
             if said is not None:
-                formula = estimate_memory(
-                    target.shape, target.workload, placement, self.machine
-                )
-                self.heard.append((args, formula, said))
+                self.heard.append((args, self.formula(placement), said))
         return self.answers[args]
 
     def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
@@ -159,10 +184,8 @@ class Desk:
         Compute buffers by the engine, by formula where it will not say; what is loaded
         beside the model; and what the host holds of a memory that both share.
         """
-        target, machine = self.target, self.machine
-        said = self.ask(placement) or self.corrected(
-            estimate_memory(target.shape, target.workload, placement, machine)
-        )
+        machine = self.machine
+        said = self.ask(placement) or self.corrected(self.formula(placement))
         beside = beside_bytes(said, self.companions_on(placement, said), machine)
         shared = machine.shared_bytes(said.host.total_bytes)
         return [
@@ -191,7 +214,7 @@ def estimate(
         flags = placement or target.placement_args
         chosen = placement_from_args(flags, target.shape, machine)
         candidate = candidate_for_placement(
-            chosen, target.shape, target.workload, machine
+            chosen, target.shape, desk.formula(chosen), machine
         )
         rated = rate(candidate, desk)
         return Estimated(
@@ -203,9 +226,10 @@ def _reliefs(rated: Rated, desk: Desk) -> tuple[Relief, ...]:
     """What would help on the device that is short of memory."""
     if min(rated.headroom_bytes) >= 0:
         return ()
-    target, placement = desk.target, unpipelined(rated.candidate.placement)
     return reliefs(
-        target.shape, target.workload, placement, desk.machine, rated.tightest
+        desk.target.workload,
+        lambda asked: desk.formula(rated.launched, asked),
+        rated.tightest,
     )
 
 
@@ -285,11 +309,11 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
     up by itself, and so does the formula.
     """
     placement, target, machine = candidate.placement, desk.target, desk.machine
-    said = desk.ask(placement)
+    launched, said = placement, desk.ask(placement)
     if min(headroom_bytes(said or desk.corrected(candidate.estimate), machine)) < 0:
-        single = unpipelined(placement)
-        said = desk.ask(single)
-        formula = estimate_memory(target.shape, target.workload, single, machine)
+        launched = desk.unpipelined(placement)
+        said = desk.ask(launched)
+        formula = desk.formula(launched)
         candidate = replace(
             candidate,
             estimate=formula,
@@ -303,6 +327,7 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
     return Rated(
         candidate=candidate,
         args=tuple(placement_args(placement, target.shape, machine)),
+        launched=launched,
         dry_run=said,
         headroom_bytes=tuple(room - extra for room, extra in left),
         companions=companions,

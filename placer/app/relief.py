@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from placer.memory import estimate_memory
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from placer.machine import Machine
-    from placer.model import ModelShape
-    from placer.placement import Placement, Workload
+    from placer.memory import MemoryEstimate
+    from placer.placement import Workload
 
 SMALLEST_UBATCH = 128
 SMALLEST_CTX = 4096
@@ -27,27 +24,20 @@ class Relief:
 
 
 def reliefs(
-    shape: ModelShape,
-    workload: Workload,
-    placement: Placement,
-    machine: Machine,
-    device: int,
+    workload: Workload, formula: Callable[[Workload], MemoryEstimate], device: int
 ) -> tuple[Relief, ...]:
     """Changes that free memory on a device, by formula, the most first.
 
     Args:
-        shape: the model.
-        workload: what is asked of it.
-        placement: where it goes.
-        machine: the devices.
+        workload: what is asked.
+        formula: what the placement holds when that is asked.
         device: the one that is short.
 
     The cache at 8 bits, half the physical batch, half the context: one at a time.
     """
 
     def held_bytes(asked: Workload) -> int:
-        held = estimate_memory(shape, asked, placement, machine)
-        return held.devices[device].total_bytes
+        return formula(asked).devices[device].total_bytes
 
     before = held_bytes(workload)
     found = [

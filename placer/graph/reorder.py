@@ -316,25 +316,24 @@ def _dependencies(
 
     It reads them, reads or writes the memory that they write, or writes what they read.
     """
-    at = {id(node): i for i, node in enumerate(nodes)}
+    at: dict[int, int] = {}
     writers: dict[int, list[int]] = defaultdict(list)  # by the memory written
     solid: dict[int, list[int]] = defaultdict(list)  # likewise, views left out
     readers: dict[int, list[int]] = defaultdict(list)  # by the memory read
     result: list[list[int]] = []
     for j, node in enumerate(nodes):
         base = _base(node)
-        needed = {at[id(src)] for src in node.src if at.get(id(src), j) < j}
-        needed.update(writers[base])
+        needed = set(writers[base])
+        needed.update(at[id(src)] for src in node.src if id(src) in at)
         if not empty[j]:
             needed.update(readers[base])
-            for src in node.src:
-                needed.update(solid[_base(src)])
-        result.append([c for c in needed if j - c < 2 * AHEAD])
-        writers[base].append(j)
-        if not empty[j]:
+            for read in map(_base, node.src):
+                needed.update(solid[read])
+                readers[read].append(j)
             solid[base].append(j)
-            for src in node.src:
-                readers[_base(src)].append(j)
+        at[id(node)] = j
+        writers[base].append(j)
+        result.append([c for c in needed if j - c < 2 * AHEAD])
     return result
 
 

@@ -76,7 +76,7 @@ class GraphTensor:
         self.op = op
         self.type_name = type_name
         self.ne = ne
-        self.nb = nb or strides(type_name, ne)
+        self.nb = strides(type_name, ne) if nb is None else nb
         self.src = list(src)
         self.view_src = view_src
         self.name = name
@@ -85,7 +85,10 @@ class GraphTensor:
         self.forced: int | None = None
         self.backend: int | None = None
         self.seen = False
-        self.n_bytes = tensor_bytes(type_name, ne, self.nb)
+        # Without gaps the last stride says it all.
+        self.n_bytes = (
+            self.nb[3] * ne[3] if nb is None else tensor_bytes(type_name, ne, nb)
+        )
         # The allocator's: how many read it, how many look into it, where it lies.
         self.n_children = self.n_views = 0
         self.allocated = False

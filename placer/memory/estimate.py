@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def estimate_memory(
     shape: ModelShape, workload: Workload, placement: Placement, machine: Machine
 ) -> MemoryEstimate:
-    """What each device and the host would hold, by formula; microseconds, no engine."""
+    """What each device and the host would hold, by formula, no engine."""
     weights = weight_bytes_by_buffer(shape, placement, machine)
     context = _context_by_device(shape, workload, placement, machine)
     compute = compute_of(shape, workload, placement, machine)

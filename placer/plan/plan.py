@@ -171,10 +171,9 @@ def candidate_of(
 
 
 def candidate_for_placement(
-    placement: Placement, shape: ModelShape, workload: Workload, machine: Machine
+    placement: Placement, shape: ModelShape, estimate: MemoryEstimate, machine: Machine
 ) -> Candidate:
     """Any placement, a hand-made one for example, with what the formula says of it."""
-    estimate = estimate_memory(shape, workload, placement, machine)
     return Candidate(
         strategy=strategy_of(placement, shape),
         spread=Spread(slots=placement.split),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from placer.memory import estimate_memory
 from placer.placement import Placement, Strategy, TensorException, Workload
 from placer.plan import Spread, plan_candidates
 from placer.plan.plan import (
@@ -88,7 +89,9 @@ def test_settling_takes_the_compute_buffers_off() -> None:
 def test_any_placement_can_be_rated() -> None:
     """A hand-made one too, with negative headroom where it would not fit."""
     machine = fake_machine([1000 * MIB, 1000 * MIB])
-    candidate = candidate_for_placement(Placement(split=(9, 0)), MOE, WORKLOAD, machine)
+    placement = Placement(split=(9, 0))
+    estimate = estimate_memory(MOE, WORKLOAD, placement, machine)
+    candidate = candidate_for_placement(placement, MOE, estimate, machine)
     assert candidate.spread == Spread(slots=(9, 0))
     assert not candidate.fits
     assert candidate.headroom_bytes[0] < 0 < candidate.headroom_bytes[1]
