@@ -12,10 +12,14 @@ from placer.app.target import model_path
 from placer.errors import InputError
 from placer.gguf import read_gguf
 from placer.memory import MemoryBreakdown, estimate_memory
+from placer.memory.context import nextn_bytes_by_layer
+from placer.memory.estimate import by_device
 from placer.memory.weights import allocated_bytes
 from placer.model import model_shape
+from placer.model.architectures import DRAFTS_BY_NEXTN
 from placer.placement import placement_args, placement_from_args
 from placer.placement.arguments import flag_values, read_tokens
+from placer.placement.drafting import NEXTN, TAKEN_BACK, spec_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +31,6 @@ if TYPE_CHECKING:
     from placer.placement import Placement, Workload
 
 PROJECTOR, DRAFT = "mmproj", "draft"
-# Kinds of drafting that use layers of the model itself, for which there is no formula:
-# common/speculative.cpp.
-OWN_LAYERS = frozenset({"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"})
 # Flags of drafting, to be kept out of a dry run of the model alone.
 DRAFTING = frozenset("-md -ngld -devd -otd -cmoed -ncmoed -ctkd -ctvd".split())
 NOTHING = MemoryBreakdown(model_bytes=0, context_bytes=0, compute_bytes=0)
@@ -40,7 +41,7 @@ class Companion:
     """A model beside the model, and what it holds.
 
     Attributes:
-        kind: ``"mmproj"`` or ``"draft"``.
+        kind: ``"mmproj"``, ``"draft"`` or ``"draft-mtp"``.
         name: of its file.
         devices: one a device, in the machine's order.
         host: what the CPU holds of it.
@@ -60,11 +61,15 @@ class Companions:
         flags: the target's flags by name.
         projector: the file of an image projector, None where there is none.
         draft: the file of a draft model, None where there is none.
+        by_nextn: whether NextN layers of the model itself draft.
+        unknown: the kinds of drafting that placer has no formula for.
     """
 
     flags: Mapping[str, str]
     projector: GGUFFile | None = None
     draft: GGUFFile | None = None
+    by_nextn: bool = False
+    unknown: tuple[str, ...] = ()
 
     def on(
         self, placement: Placement, target: Target, machine: Machine
@@ -75,6 +80,8 @@ class Companions:
             found.append(self._projector(self.projector, machine))
         if self.draft is not None:
             found.append(self._draft(self.draft, placement, target, machine))
+        if self.by_nextn:
+            found.append(self._nextn(placement, target, machine))
         return tuple(found)
 
     @property
@@ -83,16 +90,12 @@ class Companions:
         notes = []
         if self.projector is not None:
             notes.append("the projector's own compute buffer is not known")
+        if self.by_nextn:
+            notes.append(f"the compute buffer of {NEXTN} is not known")
         notes += [
             f"what --spec-type {kind} takes is not known" for kind in self.unknown
         ]
         return tuple(notes)
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """The kinds of drafting that placer has no formula for."""
-        kinds = set(self.flags.get("--spec-type", "").split(","))
-        return tuple(sorted(OWN_LAYERS & kinds))
 
     def _projector(self, file: GGUFFile, machine: Machine) -> Companion:
         """The projector: all of it on the first device, clip.cpp:188.
@@ -138,6 +141,23 @@ class Companions:
             host=estimate.host,
         )
 
+    def _nextn(
+        self, placement: Placement, target: Target, machine: Machine
+    ) -> Companion:
+        """The second context of the model, on the devices of its NextN layers."""
+        shape, asked = target.shape, draft_workload(target.workload, self.flags)
+        by_layer = nextn_bytes_by_layer(shape, asked)
+        held = [
+            MemoryBreakdown(model_bytes=0, context_bytes=n_bytes, compute_bytes=None)
+            for n_bytes in by_device(by_layer, shape, asked, placement, machine) or ()
+        ]
+        return Companion(
+            kind=NEXTN,
+            name=target.file.path.name,
+            devices=tuple(held[:-1]),
+            host=held[-1],
+        )
+
     def _draft_placement(
         self,
         shape: ModelShape,
@@ -178,7 +198,19 @@ def companions_of(target: Target, folders: Folders) -> Companions:
         for flag in ("-mm", "-md")
         if flag in flags
     }
-    return Companions(flags=flags, projector=files.get("-mm"), draft=files.get("-md"))
+    kinds = spec_types(flags) & TAKEN_BACK
+    by_nextn = (
+        kinds == {NEXTN}
+        and "-md" not in flags
+        and target.shape.architecture in DRAFTS_BY_NEXTN
+    )
+    return Companions(
+        flags=flags,
+        projector=files.get("-mm"),
+        draft=files.get("-md"),
+        by_nextn=by_nextn,
+        unknown=() if by_nextn else tuple(sorted(kinds)),
+    )
 
 
 def draft_workload(workload: Workload, flags: Mapping[str, str]) -> Workload:
@@ -188,7 +220,11 @@ def draft_workload(workload: Workload, flags: Mapping[str, str]) -> Workload:
     f16 where ``-ctkd`` and ``-ctvd`` do not say.
     """
     return replace(
-        workload, type_k=flags.get("-ctkd", "f16"), type_v=flags.get("-ctvd", "f16")
+        workload,
+        type_k=flags.get("-ctkd", "f16"),
+        type_v=flags.get("-ctvd", "f16"),
+        drafted=0,
+        kept_states=0,
     )
 
 

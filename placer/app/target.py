@@ -11,7 +11,13 @@ from placer.errors import InputError
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
 from placer.placement import Workload, require_whole_layers, whole_number
-from placer.placement.arguments import Argument, flag_values, parse_arguments
+from placer.placement.arguments import (
+    Argument,
+    flag_values,
+    parse_arguments,
+    read_tokens,
+)
+from placer.placement.drafting import NEXTN, drafted_tokens, kept_states, spec_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,9 +141,9 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
             hint=f"write it to EXTRA_ARGS of [{name}] instead",
         )
     file = read_gguf(model_path(profile.model, folders))
-    shape = model_shape(file)
     arguments = read_arguments(profile)
-    flags = flag_values(arguments)
+    flags = flag_values([*arguments, *read_tokens(asked.companions)])
+    shape = _shape(file, flags)
     return Target(
         name=name,
         file=file,
@@ -154,7 +160,6 @@ def resolve(name: str, folders: Folders, asked: Asked) -> Target:
 
 def _bare_model(path: Path, asked: Asked) -> Target:
     file = read_gguf(path)
-    shape = model_shape(file)
     arguments = parse_arguments(" ".join(asked.extra_args))
     for argument in arguments:
         if argument.name in WORKLOAD_FLAGS | PLACEMENT_FLAGS:
@@ -162,15 +167,22 @@ def _bare_model(path: Path, asked: Asked) -> Target:
                 f"--arg {argument.name} is placer's own",
                 hint="give it as an option; placer --help lists them",
             )
+    flags = flag_values([*arguments, *read_tokens(asked.companions)])
+    shape = _shape(file, flags)
     return Target(
         name=shape.name,
         file=file,
         shape=shape,
-        workload=workload_of(flag_values(arguments), shape, asked),
+        workload=workload_of(flags, shape, asked),
         extra_args=_passed_through(arguments) + asked.companions,
         devices=asked.devices,
-        rpc=flag_values(arguments).get("--rpc"),
+        rpc=flags.get("--rpc"),
     )
+
+
+def _shape(file: GGUFFile, flags: Mapping[str, str]) -> ModelShape:
+    """What the engine loads of the file, NextN layers where they are to draft."""
+    return model_shape(file, nextn=NEXTN in spec_types(flags))
 
 
 def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Workload:
@@ -192,6 +204,8 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
         "swa_full": ON.get(flags.get("--swa-full", "")),
         "kv_offload": ON.get(flags.get("-kvo", "")),
         "op_offload": ON.get(flags.get("--op-offload", "")),
+        "drafted": drafted_tokens(flags),
+        "kept_states": kept_states(flags) if shape.takes_states_back else 0,
     }
     require_whole_layers(flags)
     values |= {key: value for key, value in asked.values.items() if value is not None}

@@ -131,7 +131,7 @@ class Build:
     @property
     def n_rs_seq(self) -> int:
         """Recurrent states kept for drafts that may be taken back."""
-        return 0
+        return self.workload.kept_states
 
     @property
     def hparams(self) -> Hparams:

@@ -133,6 +133,6 @@ def prefill_batch(workload: Workload) -> Batch:
     """One full physical batch, a multiple of the slots: llama-context.cpp:2531."""
     slots = workload.parallel
     n_tokens = min(workload.ctx, workload.n_ubatch)
-    n_outputs = min(n_tokens, slots)
+    n_outputs = min(n_tokens, workload.n_outputs_max)
     n_tokens = -(-n_tokens // slots) * slots
     return Batch(n_tokens=n_tokens, n_seqs=slots, n_outputs=n_outputs, is_held=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from placer.gguf import row_bytes
+from placer.model.architectures import DRAFTS_BY_NEXTN
 from placer.units import pad
 
 if TYPE_CHECKING:
@@ -28,17 +29,41 @@ def context_bytes_by_layer(
     return tuple(_layer_bytes(layer, shape, workload) for layer in shape.layers)
 
 
+def nextn_bytes_by_layer(
+    shape: ModelShape, workload: Workload
+) -> tuple[int, ...] | None:
+    """Bytes of the second context, in which the NextN layers draft; None if unknown.
+
+    It holds those layers alone, as plain attention: llama-model.cpp:2636.
+
+    Args:
+        shape: the model.
+        workload: what is asked of the drafts, their cache types among it.
+    """
+    if shape.architecture not in DRAFTS_BY_NEXTN:
+        return None
+    first = shape.n_layer_all - shape.n_layer_nextn
+    return tuple(
+        _kv_bytes(layer, shape, workload) if layer.index >= first else 0
+        for layer in shape.layers
+    )
+
+
 def _layer_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
     n_bytes = 0
     if layer.recurrent_elements:
-        # f32, one row a sequence: llama-memory-recurrent.cpp:101
-        n_bytes += 4 * layer.recurrent_elements * max(workload.parallel, 1)
+        # f32, one row a sequence and state kept: llama-memory-recurrent.cpp:101
+        rows = max(workload.parallel, 1) * (1 + workload.kept_states)
+        n_bytes += 4 * layer.recurrent_elements * rows
     if layer.has_kv:
-        n_bytes += _cell_bytes(layer, shape, workload) * (
-            kv_cells(layer, shape, workload) * workload.n_stream
-        )
+        n_bytes += _kv_bytes(layer, shape, workload)
         n_bytes += _index_bytes(layer, workload)
     return n_bytes
+
+
+def _kv_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:
+    n_cells = kv_cells(layer, shape, workload) * workload.n_stream
+    return _cell_bytes(layer, shape, workload) * n_cells
 
 
 def _cell_bytes(layer: LayerShape, shape: ModelShape, workload: Workload) -> int:

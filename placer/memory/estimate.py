@@ -20,7 +20,8 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """What each device and the host would hold, by formula, no engine."""
     weights = weight_bytes_by_buffer(shape, placement, machine)
-    context = _context_by_device(shape, workload, placement, machine)
+    by_layer = context_bytes_by_layer(shape, workload)
+    context = by_device(by_layer, shape, workload, placement, machine)
     compute = compute_of(shape, workload, placement, machine)
     devices = tuple(
         MemoryBreakdown(
@@ -43,11 +44,14 @@ def estimate_memory(
     )
 
 
-def _context_by_device(
-    shape: ModelShape, workload: Workload, placement: Placement, machine: Machine
+def by_device(
+    by_layer: tuple[int, ...] | None,
+    shape: ModelShape,
+    workload: Workload,
+    placement: Placement,
+    machine: Machine,
 ) -> list[int] | None:
-    """Bytes of context on each device, the host last."""
-    by_layer = context_bytes_by_layer(shape, workload)
+    """Bytes of context on each device, the host last, of those of each layer."""
     if by_layer is None:
         return None
     held = [0] * (len(machine.devices) + 1)

@@ -128,6 +128,23 @@ NEEDS_INDEX_TYPES = frozenset({"glm-dsa"})
 # Keys beside the pooled ones: llama-hparams.h:289, qwen4exp.cpp:81.
 POOLED_ROWS = {"glm5-next": 3, "qwen4exp": 2}
 
+# Recurrent states that can be taken back one by one: llm_arch_supports_rs_rollback,
+# llama-arch.cpp:1162.
+TAKES_STATES_BACK = frozenset(
+    """
+    kimi-k3 qwen35 qwen35moe qwen4exp deepseek4 glm5-next nemotron_h nemotron_h_moe
+    lfm2 lfm2moe bailingmoe3
+    """.split()
+)
+# Whose NextN layers are loaded when they draft, and then keep a plain cache of their
+# own: load_mtp in src/models/*.cpp, create_memory (llama-model.cpp:2414 and :2636).
+DRAFTS_BY_NEXTN = frozenset(
+    """
+    bailingmoe3 cohere2moe deepseek2 deepseek32 glm-dsa glm4moe hy_v3 mimo2
+    nemotron_h_moe qwen35 qwen35moe qwen3next step35
+    """.split()
+)
+
 KNOWN = (
     NO_CACHE
     | PLAIN

@@ -32,8 +32,12 @@ EMBEDDING_NORM_IS_LAST = frozenset({"lfm2", "lfm2moe"})
 EVERY_DEVICE = re.compile(r"^rope_(freqs|factors_long|factors_short)\b")
 
 
-def model_shape(file: GGUFFile) -> ModelShape:
+def model_shape(file: GGUFFile, *, nextn: bool = False) -> ModelShape:
     """What the engine loads of the file, and what each layer keeps.
+
+    Args:
+        file: the header.
+        nextn: whether NextN layers draft; they are not loaded otherwise.
 
     Raises:
         InputError: a key that the engine needs is missing or of the wrong type.
@@ -45,7 +49,7 @@ def model_shape(file: GGUFFile) -> ModelShape:
     outputs = tuple(t for t in outer if _is_output(file, t))
     inputs = tuple(t for t in outer if t not in shared and not _is_output(file, t))
     layers = tuple(
-        made.layer(index, by_layer[index] if index < made.n_layer else ())
+        made.layer(index, by_layer[index] if nextn or index < made.n_layer else ())
         for index in range(made.n_layer_all)
     )
     return ModelShape(

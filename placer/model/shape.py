@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from placer.model.architectures import TAKES_STATES_BACK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -131,6 +133,11 @@ class ModelShape:
     def n_slots(self) -> int:
         """What ``-ngl`` counts at most: every repeating layer and the output."""
         return len(self.layers) + 1
+
+    @property
+    def takes_states_back(self) -> bool:
+        """Whether recurrent states can be taken back draft by draft."""
+        return self.architecture in TAKES_STATES_BACK
 
     @cached_property
     def n_embd_v_gqa_max(self) -> int:

@@ -118,6 +118,11 @@ OPTIONS = (
     _flag("-ngld", "--spec-draft-ngl", "--gpu-layers-draft", "--n-gpu-layers-draft"),
     _flag("-md", "--spec-draft-model", "--model-draft"),  # 4266
     _flag("--spec-type"),  # 4274
+    _flag("--spec-ngram-mod-n-max"),  # 4294
+    _flag("--spec-ngram-simple-size-m"),  # 4325
+    _flag("--spec-ngram-map-k-size-m"),  # 4356
+    _flag("--spec-ngram-map-k4v-size-m"),  # 4387
+    _switch("--spec-default"),  # 4748
 )
 _BY_SPELLING = {text: o for o in OPTIONS for text in (*o.spellings, *o.off)}
 

@@ -32,6 +32,10 @@ class Workload:
         swa_full: ``--swa-full``, windows cached at full length.
         kv_offload: False is ``--no-kv-offload``.
         op_offload: False is ``--no-op-offload``.
+        drafted: tokens that a slot may have to check at once, where some are drafted.
+        kept_states: recurrent states kept beside a slot's newest, to take drafts back;
+            0 where the architecture cannot. Both follow from flags of the profile that
+            are passed through, so ``args`` does not say them.
 
     Raises:
         InputError: a value that the engine would refuse.
@@ -48,6 +52,8 @@ class Workload:
     swa_full: bool = False
     kv_offload: bool = True
     op_offload: bool = True
+    drafted: int = 0
+    kept_states: int = 0
 
     def __post_init__(self) -> None:
         for name in ("ctx", "batch", "ubatch", "parallel"):
@@ -89,6 +95,11 @@ class Workload:
     def n_ubatch(self) -> int:
         """The physical batch that the engine uses: no more than ``-b``."""
         return min(self.ubatch, self.batch)
+
+    @property
+    def n_outputs_max(self) -> int:
+        """Rows of logits of one batch: speculative.cpp:2667."""
+        return min(self.batch, self.parallel * (1 + self.drafted))
 
     def args(self) -> list[str]:
         """The workload as llama-server's flags, each of them explicit."""
