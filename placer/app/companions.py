@@ -52,6 +52,16 @@ class Companion:
     devices: tuple[MemoryBreakdown, ...]
     host: MemoryBreakdown
 
+    @property
+    def unknown(self) -> str | None:
+        """What is not known of it, in words; None where all is."""
+        held = (*self.devices, self.host)
+        if any(one.context_bytes is None for one in held):
+            return f"context of {self.name}"
+        if any(one.compute_bytes is None for one in held):
+            return f"compute buffer of {self.name} ({self.kind})"
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companions:
@@ -83,19 +93,6 @@ class Companions:
         if self.by_nextn:
             found.append(self._nextn(placement, target, machine))
         return tuple(found)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is not known of them, in words."""
-        notes = []
-        if self.projector is not None:
-            notes.append("the projector's own compute buffer is not known")
-        if self.by_nextn:
-            notes.append(f"the compute buffer of {NEXTN} is not known")
-        notes += [
-            f"what --spec-type {kind} takes is not known" for kind in self.unknown
-        ]
-        return tuple(notes)
 
     def _projector(self, file: GGUFFile, machine: Machine) -> Companion:
         """The projector: all of it on the first device, clip.cpp:188.

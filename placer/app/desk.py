@@ -18,6 +18,7 @@ from placer.app.target import Target, resolve
 from placer.machine.overhead import with_overhead
 from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
 from placer.memory.compute import is_pipelined
+from placer.placement.drafting import NEXTN
 from placer.plan.plan import unpipelined
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Desk:
     ) -> tuple[Companion, ...]:
         """What is loaded beside the model, so placed."""
         found = self.companions.on(placement, self.target, self.machine)
-        return tuple(_with_engines_word(c, said.projector_bytes) for c in found)
+        return tuple(_with_engines_word(c, said) for c in found)
 
 
 @contextmanager
@@ -175,8 +176,11 @@ def beside_bytes(
     )
 
 
-def _with_engines_word(companion: Companion, total_bytes: int | None) -> Companion:
-    """A projector with its compute buffer, where the engine says what both take."""
+def _with_engines_word(companion: Companion, said: MemoryEstimate) -> Companion:
+    """The companion with the engine's figures, where it gave some."""
+    if companion.kind == NEXTN and said.drafting is not None:
+        return replace(companion, devices=said.drafting[:-1], host=said.drafting[-1])
+    total_bytes = said.projector_bytes
     if companion.kind != PROJECTOR or total_bytes is None:
         return companion
 

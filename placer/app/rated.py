@@ -14,6 +14,8 @@ from placer.plan.plan import candidate_for_placement, headroom_bytes
 from placer.units import size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placer.app.companions import Companion
     from placer.app.target import Target
     from placer.app.where import Request, Where
@@ -185,13 +187,20 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
         dry_run=said,
         headroom_bytes=tuple(room - extra for room, extra in left),
         companions=companions,
-        notes=(*_notes(best, desk), *_lessons(candidate.estimate, said, desk)),
-        is_complete=best.is_complete and not desk.companions.unknown,
+        notes=(
+            *_notes(best, companions, desk),
+            *_lessons(candidate.estimate, said, desk),
+        ),
+        is_complete=best.is_complete
+        and not desk.companions.unknown
+        and not any(companion.unknown for companion in companions),
         corrected=None if corrected == candidate.estimate else corrected,
     )
 
 
-def _notes(best: MemoryEstimate, desk: Desk) -> tuple[str, ...]:
+def _notes(
+    best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
+) -> tuple[str, ...]:
     """What is not known or assumed, in words."""
     shape, notes = desk.target.shape, []
     if any(held.context_bytes is None for held in best.devices):
@@ -201,8 +210,9 @@ def _notes(best: MemoryEstimate, desk: Desk) -> tuple[str, ...]:
             f"compute buffers: ask the engine: placer has no graph of "
             f"{shape.architecture}"
         )
-    told = best.projector_bytes is not None
-    notes += [n for n in desk.companions.notes if not (told and "projector" in n)]
+    notes += [f"the {c.unknown} is not known" for c in companions if c.unknown]
+    for kind in desk.companions.unknown:
+        notes.append(f"what --spec-type {kind} takes is not known")
     assumed = [d.name for d in desk.machine.devices if d.free_is_assumed]
     if assumed:
         notes.append(f"free memory of {', '.join(assumed)} is assumed, not measured")

@@ -2,12 +2,14 @@
 
 A stock llama-server with ``--fit on`` makes a model and a context without allocating
 them and prints the memory table for exactly the given flags; it is stopped before it
-loads anything. (fit.cpp:29, llama.cpp build 10435.)
+loads anything. Where NextN layers draft, there is a second table for their context.
+(fit.cpp:29 and :206, llama.cpp build 11434.)
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from placer.engine.follow import LogFollower
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from placer.machine import Machine
 
 MEASURED = "fitting params to free memory took"
+# Behind it is what the context of drafts takes, or, in builds before 11434, before it.
+DRAFTS_FOLLOW = "device memory data for the extra model"
+DRAFTS_BEFORE = "estimated memory usage of MTP context"
 TIMEOUT_S = 120.0
 STEP_S = 0.01
 
@@ -47,10 +52,34 @@ def dry_run(
         lines = _lines_until_measured(process)
     finally:
         process.stop()
-    facts = read_log(lines)
+    own, drafts = apart(lines)
+    facts = read_log(own)
     if "none" not in args:
         _require_all(facts, machine)
-    return estimate_of(facts, machine)
+    said = estimate_of(facts, machine)
+    drafting = estimate_of(read_log(drafts), machine)
+    if said is None or drafting is None:
+        return said
+    return replace(
+        said,
+        drafting=_without_model(drafting),
+        projector_bytes=said.projector_bytes or drafting.projector_bytes,
+    )
+
+
+def apart(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The lines about the model, and those about the context of its drafts."""
+    for at, line in enumerate(lines):
+        if DRAFTS_FOLLOW in line:
+            return list(lines[:at]), list(lines[at:])
+        if DRAFTS_BEFORE in line:
+            return list(lines[at:]), list(lines[:at])
+    return list(lines), []
+
+
+def _without_model(said: MemoryEstimate) -> tuple[MemoryBreakdown, ...]:
+    """Devices and host, without the weights, which both contexts share."""
+    return tuple(replace(held, model_bytes=0) for held in (*said.devices, said.host))
 
 
 def _require_all(facts: LogFacts, machine: Machine) -> None:

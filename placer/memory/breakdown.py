@@ -36,6 +36,8 @@ class MemoryEstimate:
         graph_splits: of the prefill and the decode graph, where known.
         projector_bytes: what an image projector would take at most beside it, where
             the engine was given one and says so.
+        drafting: what each device and the host would hold for NextN layers that draft,
+            where the engine was asked to and says so.
     """
 
     devices: tuple[MemoryBreakdown, ...]
@@ -43,6 +45,7 @@ class MemoryEstimate:
     source: str
     graph_splits: tuple[int, int] | None = None
     projector_bytes: int | None = None
+    drafting: tuple[MemoryBreakdown, ...] | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -116,9 +116,13 @@ def asked(
 
 def compared(known: list[KnownModel], truths: list[Truth]) -> list[Comparison]:
     """The formula beside every truth that is one."""
-    shapes = {model.name: model.shape() for model in known}
+    shapes = {
+        (model.name, nextn): model.shape(nextn=nextn)
+        for model in known
+        for nextn in (False, True)
+    }
     return [
-        compare(shapes[truth.case.model], truth)
+        compare(shapes[truth.case.model, truth.case.by_nextn], truth)
         for truth in truths
         if truth.refused is None
     ]

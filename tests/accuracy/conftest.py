@@ -29,9 +29,13 @@ def known() -> dict[str, KnownModel]:
 
 
 @pytest.fixture(scope="session")
-def shapes(known: dict[str, KnownModel]) -> dict[str, ModelShape]:
-    """Their shapes."""
-    return {name: model.shape() for name, model in known.items()}
+def shapes(known: dict[str, KnownModel]) -> dict[tuple[str, bool], ModelShape]:
+    """Their shapes, with NextN layers that draft and without."""
+    return {
+        (name, nextn): model.shape(nextn=nextn)
+        for name, model in known.items()
+        for nextn in (False, True)
+    }
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +46,16 @@ def truths() -> list[Truth]:
 
 @pytest.fixture(scope="session")
 def sample(
-    known: dict[str, KnownModel], shapes: dict[str, ModelShape], truths: list[Truth]
+    known: dict[str, KnownModel],
+    shapes: dict[tuple[str, bool], ModelShape],
+    truths: list[Truth],
 ) -> list[Comparison]:
     """Some cases of every model, and of every kind of placement."""
     by_model: dict[str, list[Truth]] = defaultdict(list)
     for truth in truths:
         by_model[truth.case.model].append(truth)
     return [
-        compare(shapes[name], truth)
+        compare(shapes[name, truth.case.by_nextn], truth)
         for at, (name, own) in enumerate(by_model.items())
         for truth in own[at % STRIDE :: BIG_STRIDE if known[name].is_big else STRIDE]
         if truth.refused is None

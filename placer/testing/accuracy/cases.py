@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from placer.memory.context import has_flash_attn
 from placer.placement import Workload
+from placer.placement.drafting import NEXTN, drafted_tokens, kept_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,17 +35,24 @@ class Case:
         kind: which kind of placement, a key of ``KINDS``.
         placement_args: the placement, as llama-server's flags.
         workload: the rest.
+        drafting: flags of drafting, which the workload has understood.
     """
 
     model: str
     kind: str
     placement_args: tuple[str, ...]
     workload: Workload
+    drafting: tuple[str, ...] = ()
 
     @property
     def args(self) -> tuple[str, ...]:
         """All flags of the launch, without the model."""
-        return (*self.placement_args, *self.workload.args())
+        return (*self.placement_args, *self.workload.args(), *self.drafting)
+
+    @property
+    def by_nextn(self) -> bool:
+        """Whether NextN layers of the model draft, and are loaded."""
+        return NEXTN in self.drafting
 
 
 def _whole(shares: str) -> Callable[[int], list[str]]:
@@ -75,6 +83,9 @@ KINDS: Final[Mapping[str, Callable[[int], list[str]]]] = {
 }
 
 _LAST: Final = tuple(KINDS)[-1]
+#: Placements with drafting, and kinds of drafting that need no model.
+DRAFTED_KINDS: Final = ("even split", "uneven split", "a layer on the CPU by -ot")
+N_GRAMS: Final = ("ngram-mod", "ngram-cache")
 
 #: By name, three levels of each part of a workload; each is a set of its fields.
 PARTS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
@@ -174,3 +185,26 @@ def cases_of(name: str, shape: ModelShape, at: int, n_rows: int = 2) -> Iterator
                 placement_args=tuple(place(n_layer)),
                 workload=workload_of_row(levels, shape),
             )
+    yield from _drafting_cases(name, shape, at)
+
+
+def _drafting_cases(name: str, shape: ModelShape, at: int) -> Iterator[Case]:
+    """Drafts that are taken back, and drafts without a model, each once."""
+    n_layer = shape.n_layer_all
+    kinds = (NEXTN if shape.n_layer_nextn else "draft-dflash", N_GRAMS[at % 2])
+    for offset, spec in enumerate(kinds):
+        kind = DRAFTED_KINDS[(at + offset) % len(DRAFTED_KINDS)]
+        drafting = ("--spec-type", spec)
+        flags = {"--spec-type": spec}
+        levels = rows()[kind][(at + offset) % N_ROWS]
+        yield Case(
+            model=name,
+            kind=kind,
+            placement_args=tuple(KINDS[kind](n_layer)),
+            workload=replace(
+                workload_of_row(levels, shape),
+                drafted=drafted_tokens(flags),
+                kept_states=kept_states(flags) if shape.takes_states_back else 0,
+            ),
+            drafting=drafting,
+        )

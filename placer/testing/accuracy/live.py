@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from placer.engine.binary import Engine, identify
-from placer.engine.dryrun import dry_run
+from placer.engine.dryrun import apart, dry_run
 from placer.engine.log import Phase, read_log
 from placer.engine.process import LocalRunner
 from placer.testing.accuracy.compare import CAPACITIES_MIB, machine
@@ -68,7 +68,8 @@ class LiveEngine:
         if "-sm" not in args:
             args += ["-dev", ",".join(d.name for d in machine().devices)]
         found = dry_run(self._runner, args, machine(), log_path=log)
-        facts = read_log(log.read_text(errors="replace").splitlines())
+        own, _ = apart(log.read_text(errors="replace").splitlines())
+        facts = read_log(own)
         if found is None:
             return Truth(case=case, refused=_reason(facts))
         return Truth(

@@ -61,9 +61,9 @@ class KnownModel:
         vocabulary = Vocabulary(n_tokens=self.n_vocab).fields()
         return write_file(path, (*self.fields, *vocabulary), self.weights)
 
-    def shape(self) -> ModelShape:
-        """What placer makes of its header."""
-        return model_shape(self.file())
+    def shape(self, *, nextn: bool = False) -> ModelShape:
+        """What placer makes of its header, NextN layers loaded or not."""
+        return model_shape(self.file(), nextn=nextn)
 
     def file(self) -> GGUFFile:
         """Its header as if it had been read."""

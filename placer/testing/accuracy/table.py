@@ -25,7 +25,8 @@ What `placer estimate` says by formula, beside what the engine's own dry run say
 The models are the {n_tiny} that llama.cpp's own tests are made of, one or more an
 architecture, and {n_big} of published shape. Each has every kind of placement, with
 workloads that vary context, cache types, slots, physical batch, fused attention,
-`--no-kv-offload`, `--no-op-offload` and `--swa-full`.
+`--no-kv-offload`, `--no-op-offload` and `--swa-full`; two cases of each draft
+(`--spec-type`), which keeps recurrent states and asks for more logits.
 
 - Weights and context are *equal* if they cut down to the whole MiB that the engine
   prints, on every device and on the host.

@@ -73,6 +73,8 @@ def _record(truth: Truth) -> dict[str, Any]:
         "args": " ".join(case.placement_args),
         "workload": workload,
     }
+    if case.drafting:
+        record["drafting"] = " ".join(case.drafting)
     if truth.refused is not None or truth.host is None:
         return record | {"refused": truth.refused}
     return record | {
@@ -92,6 +94,7 @@ def _truth(record: Mapping[str, Any]) -> Truth:
         kind=record["kind"],
         placement_args=tuple(record["args"].split()),
         workload=Workload(**record["workload"]),
+        drafting=tuple(record.get("drafting", "").split()),
     )
     if "refused" in record:
         return Truth(case=case, refused=str(record["refused"]))

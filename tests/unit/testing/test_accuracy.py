@@ -91,8 +91,19 @@ def test_every_kind_of_placement_meets_every_level() -> None:
 def test_a_model_has_every_kind_of_placement() -> None:
     """As often as asked, whatever its place among the models."""
     shape = big_models()[0].shape()
-    kinds = [one.kind for one in cases_of("big", shape, 7, n_rows=2)]
+    cases = list(cases_of("big", shape, 7, n_rows=2))
+    kinds = [one.kind for one in cases if not one.drafting]
     assert kinds == [kind for kind in KINDS for _ in range(2)]
+
+
+def test_a_model_drafts_by_itself_where_it_can() -> None:
+    """Once so that states are kept, and once without any model."""
+    models = {model.name: model for model in big_models()}
+    for name, spec in (("GLM-4.5-Air", "draft-mtp"), ("gpt-oss-20b", "draft-dflash")):
+        cases = [c for c in cases_of(name, models[name].shape(), 0) if c.drafting]
+        assert [c.drafting[1] for c in cases] == [spec, "ngram-mod"]
+        assert [c.workload.drafted for c in cases] == [3, 64]
+        assert [c.by_nextn for c in cases] == [spec == "draft-mtp", False]
 
 
 def test_truth_reads_back_as_written(tmp_path: Path) -> None:
