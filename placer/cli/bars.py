@@ -30,9 +30,9 @@ PARTS = (
 FREE = ("free", "·", "green")
 USED = ("in use", " ", "")
 OVER = ("too much", "!", "bold red")
-# Columns of a table besides its bar, and the shortest bar worth drawing.
-COLUMNS = 52
-SHORTEST, LONGEST = 12, 120
+# Between two columns of a table; the shortest bar worth drawing, and the longest.
+SPACING = 2
+SHORTEST, LONGEST = 8, 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,34 +147,58 @@ def device_table(picture: Picture, columns: int) -> Table:
 
     Args:
         picture: what is shown.
-        columns: of the terminal, or of the pipe.
+        columns: of the terminal, or of the pipe; the bar goes where they are few.
     """
     rows = [*picture.held] if picture.host is None else [*picture.held, picture.host]
     extra = [i for i in (3, 4) if any(held.parts[i] for held in rows)]
-    width = columns - COLUMNS - sum(len(PARTS[i][0]) + 2 for i in extra)
-    width = min(max(width, SHORTEST), LONGEST)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    heads = ["total", "weights", "context", "compute"]
+    heads += [*(PARTS[i][0] for i in extra), "left"]
+    cells = _cells(picture, extra)
+    width = columns - _columns_of([["MiB", *heads], *cells]) - SPACING
+    width = min(width, LONGEST) if width >= SHORTEST else 0
+    table = Table(box=None, pad_edge=False, padding=(0, SPACING // 2))
     table.add_column("MiB", no_wrap=True)
-    table.add_column("", no_wrap=True, width=width)
-    for name in ("total", "weights", "context", "compute"):
+    if width:
+        table.add_column("", no_wrap=True, width=width)
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in (*(PARTS[i][0] for i in extra), "left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    per_mark = picture.scale_bytes / width
-    for index, device in enumerate(picture.devices):
-        held, left = picture.held[index], picture.left_bytes[index]
-        style = "bold red" if left < 0 else "green"
-        table.add_row(
+    for (name, *sizes, left), bar in zip(cells, _bars(picture, width), strict=True):
+        style = "bold red" if left.startswith("-") else "green"
+        table.add_row(name, *([bar] if width else []), *sizes, Text(left, style))
+    return table
+
+
+def _cells(picture: Picture, extra: Sequence[int]) -> list[list[str]]:
+    """The text of each row: name, total, parts, what is left."""
+    cells = [
+        [
             device.name,
-            memory_bar(held, device, per_mark),
             mib_text(device.total_bytes),
             *_sizes(held, extra),
-            Text(mib_text(left), style),
+            mib_text(left),
+        ]
+        for device, held, left in zip(
+            picture.devices, picture.held, picture.left_bytes, strict=True
         )
+    ]
     if picture.host is not None:
         total = mib_text(picture.host_total_bytes)
-        table.add_row("CPU", "", total, *_sizes(picture.host, extra), "")
-    return table
+        cells.append(["CPU", total, *_sizes(picture.host, extra), ""])
+    return cells
+
+
+def _bars(picture: Picture, width: int) -> list[Text]:
+    """The bar of each row; the CPU has none."""
+    per_mark = picture.scale_bytes / max(width, 1)
+    pairs = zip(picture.held, picture.devices, strict=True)
+    bars = [memory_bar(held, device, per_mark) for held, device in pairs]
+    return bars if picture.host is None else [*bars, Text()]
+
+
+def _columns_of(rows: Sequence[Sequence[str]]) -> int:
+    """What the columns of text take, with the room between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return sum(widths) + SPACING * (len(widths) - 1)
 
 
 def _sizes(held: Held, extra: Sequence[int]) -> list[str]:
