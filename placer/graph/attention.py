@@ -53,9 +53,22 @@ class Heads:
 
 
 def attention_input(
-    build: Build, n_kv: int, *, values: bool = True, rotated: bool = True
+    build: Build,
+    n_kv: int,
+    *,
+    values: bool = True,
+    rotated: bool = True,
+    is_swa: bool | None = None,
 ) -> AttentionInput:
-    """build_attn_inp_kv, llama-graph.cpp:2910, or its variant for keys alone."""
+    """build_attn_inp_kv, llama-graph.cpp:2910, or its variant for keys alone.
+
+    Args:
+        build: the graph.
+        n_kv: cells of one stream.
+        values: whether values are cached.
+        rotated: whether quantised keys are turned.
+        is_swa: which layers are in the cache, None for all.
+    """
     work, n_tokens = build.workload, build.n_tokens
     n_stream = n_streams(build)
     n_v = n_tokens
@@ -73,7 +86,7 @@ def attention_input(
     )
     n_k_rot = rotation(work.type_k, build.shape.layers[0].head_dim_k) if rotated else 0
     if n_k_rot:
-        n_k_rot = _largest_rotation(build, n_k_rot)
+        n_k_rot = _largest_rotation(build, n_k_rot, is_swa=is_swa)
     n_v_rot = rotation(work.type_v, build.shape.layers[0].head_dim_v) if values else 0
     return AttentionInput(
         k_idxs=k_idxs,
@@ -121,9 +134,13 @@ def rotation(type_name: str, head: int) -> int:
     return 64 if is_quantised and head % 64 == 0 else 0
 
 
-def _largest_rotation(build: Build, n: int) -> int:
-    """Keys turn as wide as their heads allow, where all are alike."""
-    heads = {layer.head_dim_k for layer in build.shape.layers if layer.has_kv}
+def _largest_rotation(build: Build, n: int, *, is_swa: bool | None) -> int:
+    """Keys turn as wide as their heads allow, where all in the cache are alike."""
+    heads = {
+        layer.head_dim_k
+        for layer in build.shape.layers
+        if layer.has_kv and is_swa in (None, layer.is_swa)
+    }
     if len(heads) != 1:
         return 0
     head = heads.pop()

@@ -21,6 +21,7 @@ MODULES = (
     "own",
     "delta_net",
     "mla",
+    "gemma",
     "mamba",
     "sparse",
     "kda",

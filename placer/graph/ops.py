@@ -286,10 +286,12 @@ def ssm_scan(
     b: GraphTensor,
     c: GraphTensor,
     ids: GraphTensor,
+    *,
+    n_kept: int = 1,
 ) -> GraphTensor:
-    """One row: outputs, then the states behind them."""
-    n_seqs = ids.ne[0] if ids is not None else state.ne[3]
-    n = x.n_elements + state.ne[0] * state.ne[1] * state.ne[2] * n_seqs
+    """One row: outputs, then ``n_kept`` states a sequence behind them."""
+    n_states = ids.ne[0] * n_kept
+    n = x.n_elements + state.ne[0] * state.ne[1] * state.ne[2] * n_states
     return GraphTensor("SSM_SCAN", "F32", (n, 1, 1, 1), [state, x, dt, a, b, c, ids])
 
 

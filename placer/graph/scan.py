@@ -176,8 +176,9 @@ def short_conv(build: Build, inp: StateInput, x: GraphTensor, il: int) -> GraphT
     stored = build.stored(il, "F32", window * n, state_rows(build), name="cache_r")
     before = ops.reshape(read_state(build, inp, stored, window * n), window, n, n_s)
     bx = ops.concat(before, bx, 0)
-    last = ops.view(bx, (window, n, n_s), (bx.nb[1], bx.nb[2]))
-    write_state(build, last, stored, window * n, n_s)
+    for _ in range(min(n_t, 1 + build.n_rs_seq)):
+        last = ops.view(bx, (window, n, n_s), (bx.nb[1], bx.nb[2]))
+        write_state(build, last, stored, window * n, n_s)
     y = ops.mul(c, ops.ssm_conv(bx, build.must(il, "shortconv.conv.weight")))
     y = ops.mul_mat(build.must(il, "shortconv.out_proj.weight"), y)
     return ops.reshape(y, y.ne[0], n_t * n_s)
@@ -205,10 +206,11 @@ def _convolved(
     """The convolution over what came before and what is new; its end is kept."""
     channels = before.ne[1]
     y = ops.concat(before, ops.transpose(x), 0)
-    last = ops.view(y, (d.window, channels, d.n_s), (y.nb[1], y.nb[2]))
     size = d.window * channels
     dims = (size, d.n_s) if in_rows else (size * d.n_s,)
-    write_state(build, last, stored, *dims)
+    for _ in range(min(d.n_t, 1 + build.n_rs_seq)):
+        last = ops.view(y, (d.window, channels, d.n_s), (y.nb[1], y.nb[2]))
+        write_state(build, last, stored, *dims)
     return ops.ssm_conv(y, build.must(il, "ssm_conv1d.weight"))
 
 
@@ -227,12 +229,13 @@ def _scanned(
 
     def rows(states: GraphTensor, ids: GraphTensor) -> GraphTensor:
         state = ops.reshape(states, d.d_state, head, n_head, stored.ne[1])
-        return ops.ssm_scan(state, x, dt, a, b, c, ids)
+        return ops.ssm_scan(state, x, dt, a, b, c, ids, n_kept=1 + build.n_rs_seq)
 
     y = read_state(build, inp, stored, size, rows=rows)
     if in_rows:
-        new = ops.view(y, (size, d.n_s, 1), (4 * size, 4 * size * d.n_s))
-        write_state(build, new, stored, size, d.n_s, 1)
+        kept = min(d.n_t, 1 + build.n_rs_seq)
+        new = ops.view(y, (size, d.n_s, kept), (4 * size, 4 * size * d.n_s))
+        write_state(build, new, stored, size, d.n_s, kept)
     else:
         new = ops.view(y, (size * d.n_s,))
         write_state(build, new, stored, size * d.n_s)

@@ -84,10 +84,13 @@ def inputs_of(build: Build, recipe: Recipe) -> Inputs:
     by_window = {layer.is_swa: c for layer, c in zip(layers, cells, strict=True)}
     full_cells = by_window.get(False, build.workload.n_ctx_seq)
     if recipe.has_cache:
-        full = attention_input(build, full_cells)
+        is_swa = False if True in by_window else None
+        full = attention_input(build, full_cells, is_swa=is_swa)
     else:
         full = batch_input(build)
-    window = attention_input(build, by_window[True]) if True in by_window else None
+    window = None
+    if True in by_window:
+        window = attention_input(build, by_window[True], is_swa=True)
     has_scale = recipe.attn_scale and (
         build.arch == "llama4" or build.hparams.number("attention.temperature_scale", 0)
     )
@@ -203,7 +206,13 @@ def ending(build: Build, x: GraphTensor, recipe: Recipe, inputs: Inputs) -> Grap
 
 
 # Who squeezes logits, and within what where the file says nothing: llama-hparams.h:137.
-CAPS = {"gemma2": 30.0, "gemma3": 0.0, "grok": 0.0, "muse-glimmer": 30.0}
+CAPS = {
+    "gemma2": 30.0,
+    "gemma3": 0.0,
+    "gemma4": 30.0,
+    "grok": 0.0,
+    "muse-glimmer": 30.0,
+}
 
 
 def attention(

@@ -23,6 +23,9 @@ CUDA_ROW_PADDING = 512  # MATRIX_ROW_PADDING, common.cuh:186
 # minStorageBufferOffsetAlignment of every driver seen.
 ALIGNMENT = dict.fromkeys(CUDA_LIKE, 128) | dict.fromkeys(("Metal", "MTL", "CPU"), 32)
 ALIGNMENT_DEFAULT = 64
+# Which ask for a tied output before they have the input, and so load it twice wherever
+# it lies: gemma4.cpp:53, gemma3n.cpp:31.
+OUTPUT_FIRST = frozenset({"gemma3n", "gemma4"})
 
 
 def weight_bytes_by_buffer(
@@ -58,7 +61,7 @@ def tensor_buffers(
     for device in dict.fromkeys(devices[:-1]):
         place(shape.shared_tensors, device)
     outputs = shape.output_tensors
-    if devices[-1] is None:
+    if devices[-1] is None and shape.architecture not in OUTPUT_FIRST:
         # A tied output on the CPU is the input itself: llama-model-loader.cpp:1371.
         inputs = {t.name for t in shape.input_tensors}
         outputs = tuple(t for t in outputs if t.name not in inputs)

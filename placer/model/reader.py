@@ -22,11 +22,15 @@ BLOCK = re.compile(r"blk\.(\d+)\.")
 # nor belongs to the layers is input.
 OUTPUT = re.compile(
     r"^(output\b|output_\w+|(dec|enc)\.output_norm|cls\b|cls\.\w+|dense_[23]"
-    r"|decision\.|altup_\w+|fc\b|d2t\b)"
+    r"|decision\.|altup_\w+|fc\b|d2t\b|nextn\.post_projection\b|markov_w[12]\b"
+    r"|conf_proj\b|selector_\w+)"
 )
 # LLM_TENSOR_LAYER_REPEATING without a block number: the first layer's, and those of
 # which every device with layers has a copy (:754, :778).
-FIRST_LAYER = re.compile(r"^token_embd_norm\b")
+FIRST_LAYER = re.compile(
+    r"^(token_embd_norm|per_layer_model_proj|per_layer_proj_norm|conv1d|hrm\.z_l_init"
+    r"|nextn\.pre_projection)\b"
+)
 # Where that name is the last norm's: LLM_TENSOR_OUTPUT_NORM_LFM2, llama-arch.cpp:777.
 EMBEDDING_NORM_IS_LAST = frozenset({"lfm2", "lfm2moe"})
 EVERY_DEVICE = re.compile(r"^rope_(freqs|factors_long|factors_short)\b")
@@ -76,7 +80,7 @@ def model_shape(file: GGUFFile, *, nextn: bool = False) -> ModelShape:
 def _is_output(file: GGUFFile, tensor: Tensor) -> bool:
     if OUTPUT.match(tensor.name):
         return True
-    is_norm = FIRST_LAYER.match(tensor.name) is not None
+    is_norm = tensor.name.startswith("token_embd_norm.")
     return is_norm and file.architecture in EMBEDDING_NORM_IS_LAST
 
 

@@ -33,6 +33,30 @@ ffn_up_exps E G X
 """
 SHARED: Final = "ffn_gate_shexp E S\nffn_down_shexp S E\nffn_up_shexp E S\n"
 DENSE: Final = NORM + ATTENTION + "ffn_norm E\n" + FFN
+GEMMA_4: Final = """\
+attn_norm E
+attn_q E H*{head}
+attn_k E {kv}*{head}
+attn_output H*{head} E
+attn_q_norm {head}
+attn_k_norm {head}
+post_attention_norm E
+layer_output_scale 1
+ffn_norm E
+ffn_gate E F
+ffn_up E F
+ffn_down F E
+post_ffw_norm E
+"""
+GEMMA_4_EXPERTS: Final = """\
+ffn_gate_inp E X
+ffn_gate_inp.scale! E
+pre_ffw_norm_2 E
+post_ffw_norm_1 E
+post_ffw_norm_2 E
+ffn_gate_up_exps E 2*G X
+ffn_down_exps G E X
+"""
 MAMBA2: Final = """\
 ssm_in E 2*I+2*N*Z+T
 ssm_conv1d 4 I+2*N*Z
@@ -55,6 +79,14 @@ EXPERT_KEYS: Final[Mapping[str, Value | None]] = {
     "expert_count": "X",
     "expert_used_count": "U",
     "expert_feed_forward_length": "G",
+}
+GEMMA_4_KEYS: Final[Mapping[str, Value | None]] = {
+    "attention.key_length_swa": "DW",
+    "attention.value_length_swa": "DW",
+    "attention.sliding_window": "W",
+    "attention.sliding_window_pattern": {"w": 1, "f": 0},
+    "final_logit_softcapping": 30.0,
+    "rope.dimension_count_swa": "DW",
 }
 NO_ATTENTION: Final[Mapping[str, Value | None]] = {
     "attention.key_length": None,
@@ -108,6 +140,50 @@ BIG: Final[Mapping[str, Described]] = MappingProxyType(
             layers={"a": DENSE + HEAD_NORMS},
             keys={"rope.dimension_sections": (24, 20, 20, 0), "n_deepstack_layers": 3},
             type_name="Q4_K",
+        ),
+        "Gemma-4-26B-A4B": Described(
+            architecture="gemma4",
+            numbers=numbers(
+                "L=30 E=2816 F=2112 G=704 H=16 K=8 KF=2 D=512 DW=256 R=512 X=128 U=8 "
+                "V=262144 C=262144 W=1024"
+            ),
+            layers={
+                "w": GEMMA_4.format(kv="K", head="DW")
+                + "attn_v E K*DW\n"
+                + GEMMA_4_EXPERTS,
+                "f": GEMMA_4.format(kv="KF", head="D") + GEMMA_4_EXPERTS,
+            },
+            pattern="wwwwwf",
+            outer=TIED + "\nrope_freqs DW",
+            keys={
+                **GEMMA_4_KEYS,
+                **EXPERT_KEYS,
+                "attention.head_count_kv": {"w": 8, "f": 2},
+                "embedding_length_per_layer_input": 0,
+            },
+            type_name="Q4_K",
+        ),
+        "Gemma-4-E4B": Described(
+            architecture="gemma4",
+            numbers=numbers(
+                "L=42 E=2560 F=10240 H=8 K=2 D=512 DW=256 R=512 P=256 S=18 "
+                "V=262144 C=131072 W=512"
+            ),
+            layers={
+                letter: GEMMA_4.format(kv="K", head=head)
+                + f"attn_v E K*{head}\n"
+                + "inp_gate E P\nproj P E\npost_norm E\n"
+                for letter, head in (("w", "DW"), ("f", "D"))
+            },
+            pattern="wwwwwf",
+            outer=TIED
+            + "\nrope_freqs DW\nper_layer_token_embd P*L V"
+            + "\nper_layer_model_proj E P*L\nper_layer_proj_norm P",
+            keys={
+                **GEMMA_4_KEYS,
+                "attention.shared_kv_layers": "S",
+                "embedding_length_per_layer_input": "P",
+            },
         ),
         "Gemma-3-27B": Described(
             architecture="gemma3",

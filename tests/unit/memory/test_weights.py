@@ -75,6 +75,12 @@ def test_a_tied_output_is_a_second_copy() -> None:
     assert where(tied(SHAPE), Placement(split=(0, 0)), name) == ["CPU"]
 
 
+def test_gemma_4_loads_a_tied_output_twice_even_on_the_cpu() -> None:
+    """It asks for the output before it has the input: gemma4.cpp:53."""
+    shape = replace(tied(SHAPE), architecture="gemma4")
+    assert where(shape, Placement(split=(0, 0)), "token_embd.weight") == ["CPU", "CPU"]
+
+
 def test_an_exception_wins_over_the_layer() -> None:
     """That tensor alone moves."""
     moved = TensorException(tensor="blk.0.attn_q.weight", buffer="Vulkan1")

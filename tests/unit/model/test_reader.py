@@ -102,6 +102,21 @@ def test_a_tied_output_is_loaded_twice(tmp_path: Path) -> None:
     assert shape.n_vocab == 100
 
 
+def test_what_projects_embeddings_of_layers_belongs_to_the_first(
+    tmp_path: Path,
+) -> None:
+    """The table itself is input, and stays on the CPU: llama-arch.cpp:957."""
+    names = ("per_layer_token_embd", "per_layer_model_proj", "per_layer_proj_norm")
+    weights = tuple(
+        Weight(name=f"{name}.weight", dims=(64, 64), type_name="F16") for name in names
+    )
+    path = write_fields(tmp_path / "m.gguf", LAYERS, WIDTH, weights=weights)
+    shape = model_shape(read_gguf(path))
+    table, projection, norm = (w.name for w in weights)
+    assert [t.name for t in shape.layers[0].tensors] == [projection, norm]
+    assert table in [t.name for t in shape.input_tensors]
+
+
 @pytest.mark.parametrize("count", [0, 5000])
 def test_an_absurd_number_of_layers_is_refused(tmp_path: Path, count: int) -> None:
     """The error has the path."""
