@@ -80,7 +80,7 @@ def _verdict(rated: Rated, on: Machine, reliefs: tuple[Relief, ...]) -> list[Tex
         is_enough = relief.freed_bytes + left_bytes >= 0
         tail = "enough" if is_enough else "not enough alone"
         lines.append(Text(f"  {flags} would free {freed} of {device}: {tail}"))
-    return lines
+    return [*lines, Text("  placer plan shows which placements would fit")]
 
 
 def _workload_text(target: Target) -> Text:

@@ -17,7 +17,7 @@ from placer.model.shape import ModelShape
 if TYPE_CHECKING:
     from placer.gguf import GGUFFile, Tensor
 
-BLOCK = re.compile(r"blk\.(\d+)\.")
+BLOCK = re.compile(r"(?:(?:enc|dec)\.)?blk\.(\d+)\.")
 # LLM_TENSOR_LAYER_OUTPUT of llama-arch.cpp:755-1046; what has neither a block number
 # nor belongs to the layers is input.
 OUTPUT = re.compile(
