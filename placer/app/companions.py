@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from placer.placement import Placement, Workload
 
 PROJECTOR, DRAFT = "mmproj", "draft"
+# general.architecture of every projector: clip.cpp.
+CLIP = "clip"
 # Flags of drafting, to be kept out of a dry run of the model alone.
 DRAFTING = frozenset("-md -ngld -devd -otd -cmoed -ncmoed -ctkd -ctvd".split())
 NOTHING = MemoryBreakdown(model_bytes=0, context_bytes=0, compute_bytes=0)
@@ -187,7 +189,7 @@ def companions_of(target: Target, folders: Folders) -> Companions:
     """What the target's flags load beside its model.
 
     Raises:
-        InputError: one of the files is not there, or no whole GGUF.
+        InputError: one of the files is not there, no whole GGUF, or no projector.
     """
     flags = flag_values(read_tokens(target.extra_args))
     files = {
@@ -195,6 +197,14 @@ def companions_of(target: Target, folders: Folders) -> Companions:
         for flag in ("-mm", "-md")
         if flag in flags
     }
+    draft_workload(target.workload, flags)  # its cache types are read in any case
+    projector = files.get("-mm")
+    if projector is not None and projector.architecture != CLIP:
+        raise InputError(
+            f"is no image projector but a model, {projector.architecture}",
+            path=projector.path,
+            hint="--mmproj takes the mmproj-*.gguf that belongs to the model",
+        )
     kinds = spec_types(flags) & TAKEN_BACK
     by_nextn = (
         kinds == {NEXTN}
@@ -203,7 +213,7 @@ def companions_of(target: Target, folders: Folders) -> Companions:
     )
     return Companions(
         flags=flags,
-        projector=files.get("-mm"),
+        projector=projector,
         draft=files.get("-md"),
         by_nextn=by_nextn,
         unknown=() if by_nextn else tuple(sorted(kinds)),

@@ -181,8 +181,20 @@ def _bare_model(path: Path, asked: Asked) -> Target:
 
 
 def _shape(file: GGUFFile, flags: Mapping[str, str]) -> ModelShape:
-    """What the engine loads of the file, NextN layers where they are to draft."""
-    return model_shape(file, nextn=NEXTN in spec_types(flags))
+    """What the engine loads of the file, NextN layers where they are to draft.
+
+    Raises:
+        InputError: they are to draft, and there are none.
+    """
+    by_nextn = NEXTN in spec_types(flags)
+    shape = model_shape(file, nextn=by_nextn)
+    if by_nextn and not shape.n_layer_nextn and "-md" not in flags:
+        raise InputError(
+            f"--spec-type {NEXTN}: the file has no NextN layers to draft with",
+            path=file.path,
+            hint="leave it out, or give a file that has them with -md",
+        )
+    return shape
 
 
 def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Workload:
@@ -208,6 +220,10 @@ def workload_of(flags: Mapping[str, str], shape: ModelShape, asked: Asked) -> Wo
         "kept_states": kept_states(flags) if shape.takes_states_back else 0,
     }
     require_whole_layers(flags)
+    for name in asked.values.keys() - values.keys():
+        raise InputError(
+            f"a workload has no {name!r}", hint=f"it has {', '.join(values)}"
+        )
     values |= {key: value for key, value in asked.values.items() if value is not None}
     if (values["parallel"] or -1) < 0:
         values["parallel"] = SLOTS_AUTO

@@ -114,14 +114,19 @@ class Machine:
         """The same machine with these devices alone, in this order.
 
         Raises:
-            InputError: one of them is not there.
+            InputError: one of them is not there, or named twice.
         """
+        names = list(names)
         by_name = {device.name: device for device in self.devices}
         for name in names:
             if name not in by_name:
                 raise InputError(
                     f"no device {name!r}",
                     hint=f"this machine has {', '.join(by_name) or 'none'}",
+                )
+            if names.count(name) > 1:
+                raise InputError(
+                    f"device {name} is named twice", hint="name each device once"
                 )
         devices = tuple(by_name[name] for name in names)
         return replace(self, devices=devices, chosen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from placer.errors import InputError
 from placer.placement.flags import whole_number
 
 if TYPE_CHECKING:
@@ -27,11 +28,21 @@ BY_N_GRAM = {
     "ngram-mod": ("--spec-ngram-mod-n-max", 64),
 }
 N_GRAM_CACHE, N_GRAM_CACHE_TOKENS = "ngram-cache", 8
+KINDS = BY_MODEL | BY_N_GRAM.keys() | {N_GRAM_CACHE}
 
 
 def spec_types(flags: Mapping[str, str]) -> frozenset[str]:
-    """The kinds of drafting that are on."""
-    kinds = set(flags.get("--spec-type", "none").split(",")) - {"none", ""}
+    """The kinds of drafting that are on.
+
+    Raises:
+        InputError: llama-server knows no such kind.
+    """
+    kinds = set(flags.get("--spec-type", "none").split(",")) - {"none"}
+    for kind in sorted(kinds - KINDS):
+        raise InputError(
+            f"--spec-type {kind!r} is no kind of drafting",
+            hint=f"there are {', '.join(sorted(KINDS))}",
+        )
     if "--spec-default" in flags:
         kinds.add("ngram-mod")  # arg.cpp:4751
     return frozenset(kinds)

@@ -80,8 +80,9 @@ def placement_from_args(
     act = _layers_on_gpu(flags.get("-ngl", "auto"), shape.n_slots)
     main_gpu = None
     require_whole_layers(flags)
+    named = whole_number("-mg", flags.get("-mg", "0"))
     if flags.get("-sm") == "none":
-        main_gpu = whole_number("-mg", flags.get("-mg", "0"))
+        main_gpu = named
         if not 0 <= main_gpu < len(machine.devices):
             raise InputError(
                 f"-mg {main_gpu} is no device",

@@ -12,6 +12,8 @@ from placer.units import pad
 
 # arg.cpp:304, in the engine's spelling
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+# Those that attention can read without being fused: llama-context.cpp:3843.
+PLAIN_TYPES = ("f32", "f16", "bf16")
 INT32_MAX = 2**31 - 1
 FLASH_ATTN = ("on", "off", "auto")
 
@@ -57,9 +59,10 @@ class Workload:
 
     def __post_init__(self) -> None:
         for name in ("ctx", "batch", "ubatch", "parallel"):
-            if not 1 <= getattr(self, name) <= INT32_MAX:
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= INT32_MAX:
                 raise InputError(
-                    f"{name} is {getattr(self, name)}",
+                    f"{name} is {value!r}",
                     hint=f"give a number from 1 to {INT32_MAX}",
                 )
         for name in ("type_k", "type_v"):
@@ -68,6 +71,11 @@ class Workload:
                     f"{getattr(self, name)!r} is no cache type",
                     hint=f"use one of {', '.join(KV_TYPES)}",
                 )
+        if self.flash_attn == "off" and self.type_v not in PLAIN_TYPES:
+            raise InputError(
+                f"a cache of values in {self.type_v} needs flash attention",
+                hint="use -fa on, or -ctv f16",
+            )
         if self.flash_attn not in FLASH_ATTN:
             raise InputError(
                 f"{self.flash_attn!r} is no setting of flash attention",

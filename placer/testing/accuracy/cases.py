@@ -159,6 +159,8 @@ def workload_of_row(levels: Mapping[str, int], shape: ModelShape) -> Workload:
     values: dict[str, Any] = {}
     for part, level in levels.items():
         values |= PARTS[part][level]
+    if values["flash_attn"] == "off":
+        values["type_v"] = "f16"
     workload = Workload(**values)
     if has_flash_attn(shape, workload):
         return workload

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import placer
+from placer.errors import InputError
 from placer.testing.models import write_qwen3moe
+from placer.testing.models_file import Weight, text, write_file
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -88,9 +90,17 @@ def test_a_device_that_shares_the_hosts_memory_leaves_room_for_it(model: str) ->
     assert rated.headroom_bytes[0] == device.free_bytes - held - 256 * MIB
 
 
-def test_a_projector_lies_on_the_first_device(model: str) -> None:
+@pytest.fixture
+def projector(tmp_path: Path) -> str:
+    """An image projector of 16 MiB."""
+    weight = Weight(name="v.patch_embd.weight", dims=(2048, 4096), type_name="F16")
+    fields = [text("general.architecture", "clip")]
+    return str(write_file(tmp_path / "mmproj.gguf", fields, [weight]))
+
+
+def test_a_projector_lies_on_the_first_device(model: str, projector: str) -> None:
     """Its weights count there; its compute buffer is not known, which is said."""
-    request = placer.Request(values=SMALL.values, companions=("--mmproj", model))
+    request = placer.Request(values=SMALL.values, companions=("--mmproj", projector))
     where = placer.Where(devices=TWO)
     alone = placer.estimate(model, where, SMALL, ("-ts", "5,2")).rated
     both = placer.estimate(model, where, request, ("-ts", "5,2")).rated
@@ -98,21 +108,21 @@ def test_a_projector_lies_on_the_first_device(model: str) -> None:
         a - b for a, b in zip(alone.headroom_bytes, both.headroom_bytes, strict=True)
     )
 
-    assert first == both.companions[0].devices[0].model_bytes > 70 * MIB
+    assert first == both.companions[0].devices[0].model_bytes == 16 * MIB
     assert second == 0
     assert min(both.headroom_bytes) > 0
     assert not both.fits
-    assert "the compute buffer of moe.gguf (mmproj) is not known" in both.notes
+    assert "the compute buffer of mmproj.gguf (mmproj) is not known" in both.notes
 
 
-def test_a_projector_can_stay_on_the_cpu(model: str) -> None:
+def test_a_projector_can_stay_on_the_cpu(model: str, projector: str) -> None:
     """--no-mmproj-offload takes nothing of any device."""
-    companions = ("--mmproj", model, "--no-mmproj-offload")
+    companions = ("--mmproj", projector, "--no-mmproj-offload")
     request = placer.Request(values=SMALL.values, companions=companions)
     rated = placer.estimate(model, placer.Where(devices=TWO), request).rated
 
     assert [d.total_bytes for d in rated.companions[0].devices] == [0, 0]
-    assert rated.companions[0].host.model_bytes > 70 * MIB
+    assert rated.companions[0].host.model_bytes == 16 * MIB
 
 
 def test_a_draft_model_is_one_more_estimate_with_its_own_cache_types(
@@ -143,15 +153,58 @@ def test_a_draft_model_has_layers_of_its_own_on_the_cpu(model: str) -> None:
     assert [d.model_bytes for d in draft.companions[0].devices] == [0, 0]
 
 
-def test_drafting_by_the_models_own_layers_is_never_said_to_fit(model: str) -> None:
-    """There is no formula for it: the estimate says so and is not complete."""
-    companions = ("--spec-type", "draft-mtp")
+def test_drafting_without_a_formula_is_never_said_to_fit(model: str) -> None:
+    """The estimate says so and is not complete."""
+    companions = ("--spec-type", "draft-eagle3")
     request = placer.Request(values=SMALL.values, companions=companions)
     rated = placer.estimate(model, placer.Where(devices=TWO), request).rated
 
     assert not rated.fits
     assert min(rated.headroom_bytes) > 0
-    assert "what --spec-type draft-mtp takes is not known" in rated.notes
+    assert "what --spec-type draft-eagle3 takes is not known" in rated.notes
+
+
+@pytest.mark.parametrize(
+    ("companions", "problem"),
+    [
+        (("--spec-type", "nonsense"), "'nonsense' is no kind of drafting"),
+        (("--spec-type", "draft-mtp"), "no NextN layers to draft with"),
+        (("-ctkd", "q99"), "'q99' is no cache type"),
+        (("--mmproj", "MODEL"), "is no image projector but a model, qwen3moe"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_refused(
+    model: str, companions: tuple[str, ...], problem: str
+) -> None:
+    """Before anything is computed, with the way out."""
+    given = tuple(model if word == "MODEL" else word for word in companions)
+    request = placer.Request(values=SMALL.values, companions=given)
+    with pytest.raises(InputError, match=problem):
+        placer.estimate(model, placer.Where(devices=TWO), request)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"ctxx": 3}, "a workload has no 'ctxx'"),
+        ({"ctx": "abc"}, "ctx is 'abc'"),
+        ({"type_v": "q8_0", "flash_attn": "off"}, "needs flash attention"),
+    ],
+)
+def test_a_wrong_request_is_an_input_error(
+    model: str, values: dict[str, object], problem: str
+) -> None:
+    """Also where it comes from Python."""
+    request = placer.Request(values=values)
+    with pytest.raises(InputError, match=problem):
+        placer.estimate(model, placer.Where(devices=TWO), request)
+
+
+def test_a_device_is_named_once(model: str) -> None:
+    """-dev CUDA0,CUDA0 would count its memory twice."""
+    request = placer.Request(values=SMALL.values, devices=("CUDA0", "CUDA0"))
+    with pytest.raises(InputError, match="CUDA0 is named twice"):
+        placer.estimate(model, placer.Where(devices=TWO), request)
 
 
 def test_reliefs_free_what_they_say(model: str) -> None:

@@ -61,12 +61,12 @@ def test_quiet_is_one_word_and_an_exit_code(
 
 def test_what_is_not_known_is_never_said_to_fit(desk: Desk) -> None:
     """The third word, and the exit code of what does not fit."""
-    asked = ("estimate", "moe", "--devices", TWO, "--spec-type", "draft-mtp")
+    asked = ("estimate", "moe", "--devices", TWO, "--spec-type", "draft-eagle3")
     quiet, picture = desk.placer(*asked, "--quiet"), desk.placer(*asked)
 
     assert (quiet.code, quiet.out) == (4, "not known\n")
     assert "Not known: CUDA" in picture.out
-    assert "what --spec-type draft-mtp takes is not known" in picture.out
+    assert "what --spec-type draft-eagle3 takes is not known" in picture.out
 
 
 @pytest.mark.parametrize("columns", [80, 200])
