@@ -103,6 +103,11 @@ class _Package(ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
+def __dir__() -> list[str]:
+    """The verbs and what they take, though none is imported yet."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """The verbs, imported when they are first asked for: ``--help`` needs none."""
     if name in __all__:

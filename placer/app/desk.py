@@ -43,6 +43,7 @@ class Desk:
         runner: starts the engine; None where the devices are only described.
         answers: the engine's word on each launch; it is asked once.
         formulas: what the formula said of each workload and placement.
+        refusals: why it gave none, in its own words.
         heard: flags, formula and dry run of those that it answered, for the ledger.
     """
 
@@ -55,6 +56,7 @@ class Desk:
     formulas: dict[tuple[Workload, Placement], MemoryEstimate] = field(
         default_factory=dict
     )
+    refusals: dict[Placement, str] = field(default_factory=dict)
     heard: list[tuple[tuple[str, ...], MemoryEstimate, MemoryEstimate]] = field(
         default_factory=list
     )
@@ -94,10 +96,22 @@ class Desk:
             self.machine,
         )
         if args not in self.answers:
-            said = self.answers[args] = _dry_run(self.runner, args, self.machine)
+            said, reason = _dry_run(self.runner, args, self.machine)
+            self.answers[args] = said
+            if reason is not None:
+                self.refusals[placement] = reason
             if said is not None:
                 self.heard.append((args, self.formula(placement), said))
         return self.answers[args]
+
+    def refusal(self, placement: Placement) -> str | None:
+        """Why the engine gave no dry run of it; None where it did, or was not asked."""
+        return self.refusals.get(placement)
+
+    def is_refused(self, placement: Placement) -> bool:
+        """Whether the engine would not run it: not merely too old for dry runs."""
+        reason = self.refusals.get(placement)
+        return reason is not None and "--fit" not in reason
 
     def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
         """The formula with what the ledger knows of such launches."""
@@ -198,11 +212,14 @@ def _with_engines_word(companion: Companion, said: MemoryEstimate) -> Companion:
 
 def _dry_run(
     runner: Runner, args: tuple[str, ...], machine: Machine
-) -> MemoryEstimate | None:
+) -> tuple[MemoryEstimate | None, str | None]:
+    """The engine's figures, or why it gave none."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from placer.engine.dryrun import dry_run
+    from placer.engine.dryrun import dry_run, refusal
 
     with TemporaryDirectory(prefix="placer-") as folder:
-        return dry_run(runner, args, machine, log_path=Path(folder) / "dry-run.log")
+        log = Path(folder) / "dry-run.log"
+        said = dry_run(runner, args, machine, log_path=log)
+        return said, refusal(log) if said is None else None

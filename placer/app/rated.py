@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from placer.app.desk import Desk, beside_bytes, open_desk
+from placer.app.notes import notes_of
 from placer.app.relief import Relief, reliefs
 from placer.errors import SearchError
 from placer.placement import Placement, placement_args, placement_from_args
@@ -14,8 +15,6 @@ from placer.plan.plan import candidate_for_placement, headroom_bytes
 from placer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from placer.app.companions import Companion
     from placer.app.target import Target
     from placer.app.where import Request, Where
@@ -55,6 +54,18 @@ class Rated:
     def best(self) -> MemoryEstimate:
         """The engine's figures, the formula's where it gave none."""
         return self.dry_run or self.corrected or self.candidate.estimate
+
+    def overhead_bytes(self, machine: Machine) -> tuple[int, ...]:
+        """What each device takes beside all that it holds."""
+        return tuple(
+            device.overhead_under(
+                held.total_bytes
+                + sum(c.devices[index].total_bytes for c in self.companions)
+            )
+            for index, (device, held) in enumerate(
+                zip(machine.devices, self.best.devices, strict=True)
+            )
+        )
 
     @property
     def fits(self) -> bool:
@@ -179,44 +190,24 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
     best = said or corrected
     companions = desk.companions_on(placement, best)
     beside = beside_bytes(best, companions, machine)
-    left = zip(headroom_bytes(best, machine), beside, strict=True)
+    left = headroom_bytes(best, machine, beside)
     return Rated(
         candidate=candidate,
         args=tuple(placement_args(placement, target.shape, machine)),
         launched=launched,
         dry_run=said,
-        headroom_bytes=tuple(room - extra for room, extra in left),
+        headroom_bytes=left,
         companions=companions,
         notes=(
-            *_notes(best, companions, desk),
+            *notes_of(placement, candidate.estimate, said, companions, desk),
             *_lessons(candidate.estimate, said, desk),
         ),
         is_complete=best.is_complete
         and not desk.companions.unknown
-        and not any(companion.unknown for companion in companions),
+        and not any(companion.unknown for companion in companions)
+        and not desk.is_refused(launched),
         corrected=None if corrected == candidate.estimate else corrected,
     )
-
-
-def _notes(
-    best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
-) -> tuple[str, ...]:
-    """What is not known or assumed, in words."""
-    shape, notes = desk.target.shape, []
-    if any(held.context_bytes is None for held in best.devices):
-        notes.append(f"context: ask the engine: {shape.cache_unknown}")
-    if any(held.compute_bytes is None for held in best.devices):
-        notes.append(
-            f"compute buffers: ask the engine: placer has no graph of "
-            f"{shape.architecture}"
-        )
-    notes += [f"the {c.unknown} is not known" for c in companions if c.unknown]
-    for kind in desk.companions.unknown:
-        notes.append(f"what --spec-type {kind} takes is not known")
-    assumed = [d.name for d in desk.machine.devices if d.free_is_assumed]
-    if assumed:
-        notes.append(f"free memory of {', '.join(assumed)} is assumed, not measured")
-    return tuple(notes)
 
 
 def _lessons(

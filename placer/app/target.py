@@ -281,12 +281,16 @@ def model_path(name: str, folders: Folders) -> Path:
     """The file itself, or under the models folder.
 
     Raises:
-        InputError: it is in neither place.
+        InputError: it is in neither place, or is no file.
     """
     here, there = Path(name), folders.models_path / name
     for path in (there, here):
         if path.is_file():
             return path
+    if here.exists() or there.exists():
+        found = there if there.exists() else here
+        what = "a folder" if found.is_dir() else "no regular file"
+        raise InputError(f"is {what}", path=found, hint="give the .gguf file")
     looked = there if there == here or here.is_absolute() else f"{there} and {here}"
     raise InputError(
         f"model {name} was not found; looked for {looked}",

@@ -61,19 +61,21 @@ class Held:
 class Picture:
     """What a table shows: a row a device, and one for the CPU where it is known.
 
+    What is free less all that is held is what is left.
+
     Attributes:
         devices: in the machine's order.
         held: one a device.
         left_bytes: one a device; negative where it does not fit.
         host: what the CPU holds.
-        host_total_bytes: of its memory, None where not known.
+        host_free_bytes: of its memory, None where not known.
     """
 
     devices: tuple[Device, ...]
     held: tuple[Held, ...]
     left_bytes: tuple[int, ...]
     host: Held | None = None
-    host_total_bytes: int | None = None
+    host_free_bytes: int | None = None
 
     @property
     def scale_bytes(self) -> int:
@@ -102,13 +104,13 @@ def picture_of(rated: Rated, machine: Machine) -> Picture:
             held_of(
                 held,
                 beside=sum(c.devices[i].total_bytes for c in beside),
-                overhead=machine.devices[i].overhead_bytes,
+                overhead=rated.overhead_bytes(machine)[i],
             )
             for i, held in enumerate(best.devices)
         ),
         left_bytes=rated.headroom_bytes,
         host=held_of(best.host, beside=sum(c.host.total_bytes for c in beside)),
-        host_total_bytes=machine.host_total_bytes,
+        host_free_bytes=None if machine.is_unified else machine.host_free_bytes,
     )
 
 
@@ -151,7 +153,7 @@ def device_table(picture: Picture, columns: int) -> Table:
     """
     rows = [*picture.held] if picture.host is None else [*picture.held, picture.host]
     extra = [i for i in (3, 4) if any(held.parts[i] for held in rows)]
-    heads = ["total", "weights", "context", "compute"]
+    heads = ["free", "weights", "context", "compute"]
     heads += [*(PARTS[i][0] for i in extra), "left"]
     cells = _cells(picture, extra)
     width = columns - _columns_of([["MiB", *heads], *cells]) - SPACING
@@ -169,11 +171,11 @@ def device_table(picture: Picture, columns: int) -> Table:
 
 
 def _cells(picture: Picture, extra: Sequence[int]) -> list[list[str]]:
-    """The text of each row: name, total, parts, what is left."""
+    """The text of each row: name, what is free, parts, what is left."""
     cells = [
         [
             device.name,
-            mib_text(device.total_bytes),
+            mib_text(device.free_bytes),
             *_sizes(held, extra),
             mib_text(left),
         ]
@@ -182,8 +184,9 @@ def _cells(picture: Picture, extra: Sequence[int]) -> list[list[str]]:
         )
     ]
     if picture.host is not None:
-        total = mib_text(picture.host_total_bytes)
-        cells.append(["CPU", total, *_sizes(picture.host, extra), ""])
+        free, held = picture.host_free_bytes, picture.host
+        left = "" if free is None else mib_text(free - sum(held.parts))
+        cells.append(["CPU", mib_text(free), *_sizes(held, extra), left])
     return cells
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Plan,
         Rated,
     )
+    from placer.app.target import Target
     from placer.machine import Device, Machine
     from placer.memory import MemoryEstimate
 
@@ -79,6 +81,16 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
     }
 
 
+def asked_record(target: Target, machine: Machine) -> dict[str, Any]:
+    """What was asked, of which model, on which machine."""
+    return {
+        "name": target.name,
+        "machine": machine.name,
+        "engine": machine.engine_build,
+        "workload": asdict(target.workload),
+    }
+
+
 def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
     """A placement as ``estimate --json`` and ``plan --json`` print it."""
     best = rated.best
@@ -94,14 +106,18 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
                 "beside_bytes": sum(
                     c.devices[index].total_bytes for c in rated.companions
                 ),
-                "overhead_bytes": device.overhead_bytes,
+                "overhead_bytes": rated.overhead_bytes(machine)[index],
                 "headroom_bytes": rated.headroom_bytes[index],
             }
             for index, (device, held) in enumerate(
                 zip(machine.devices, best.devices, strict=True)
             )
         ],
-        "host": breakdown_record(best.host),
+        "host": {
+            **breakdown_record(best.host),
+            "beside_bytes": sum(c.host.total_bytes for c in rated.companions),
+            "free_bytes": machine.host_free_bytes,
+        },
         "graph_splits": best.graph_splits,
         "source": _sources(best),
         "tightest": machine.devices[rated.tightest].name,
@@ -118,6 +134,7 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
 def estimate_record(found: Estimated) -> dict[str, Any]:
     """A placement as ``estimate --json`` prints it."""
     return {
+        **asked_record(found.target, found.machine),
         **rated_record(found.rated, found.machine),
         "reliefs": [
             {"args": list(relief.args), "freed_bytes": relief.freed_bytes}
@@ -152,7 +169,7 @@ def _companion(companion: Companion, machine: Machine) -> dict[str, Any]:
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Ranked candidates as ``plan --json`` prints them."""
     return {
-        "name": plan.target.name,
+        **asked_record(plan.target, plan.machine),
         "candidates": [
             {"rank": rank, **rated_record(rated, plan.machine)}
             for rank, rated in enumerate(plan.candidates, start=1)

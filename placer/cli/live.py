@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli.bars import Picture, device_table, held_of, legend
-from placer.cli.show import console, verdict_text
+from placer.cli.out import console
+from placer.cli.show import verdict_text
 from placer.engine.judge import Outcome
 from placer.engine.observation import Stage
 from placer.plan.plan import headroom_bytes
@@ -99,7 +100,10 @@ class SearchView:
         devices = self._machine.devices
         picture = Picture(
             devices=devices,
-            held=tuple(map(held_of, held.devices)),
+            held=tuple(
+                held_of(one, overhead=device.overhead_under(one.total_bytes))
+                for one, device in zip(held.devices, devices, strict=True)
+            ),
             left_bytes=headroom_bytes(held, self._machine),
         )
         return Group(

@@ -90,6 +90,9 @@ def _leave(code: int) -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """Run the command; its exit code."""
+    if not argv:
+        click.echo(cli.get_help(click.Context(cli, info_name="placer")), err=True)
+        return USAGE
     try:
         code = cli.main(args=argv, prog_name="placer", standalone_mode=False)
     except (PlacerError, click.ClickException, click.Abort, KeyboardInterrupt) as error:

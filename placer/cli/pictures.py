@@ -5,21 +5,34 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from placer.cli.bars import device_table, legend, picture_of
+from placer.cli.out import console
 from placer.units import size_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from placer.app import Estimated, Plan, Rated, Relief
     from placer.app.target import Target
     from placer.machine import Machine
 
 
+# More than any table without its bar: a narrower terminal breaks the lines, and no
+# figure is cut short.
+LEAST_COLUMNS = 80
+
+
+def _out() -> Console:
+    out = console()
+    out.width = max(out.width, LEAST_COLUMNS)
+    return out
+
+
 def show_estimate(found: Estimated) -> None:
     """One placement."""
-    out = Console(highlight=False)
+    out = _out()
     _print_head(out, found.target, found.machine)
     _print_rated(out, found.rated, found.machine)
     for line in _verdict(found.rated, found.machine, found.reliefs):
@@ -28,7 +41,7 @@ def show_estimate(found: Estimated) -> None:
 
 def show_plan(found: Plan) -> None:
     """Ranked candidates."""
-    out = Console(highlight=False)
+    out = _out()
     _print_head(out, found.target, found.machine)
     for rank, rated in enumerate(found.candidates, start=1):
         strategy = rated.candidate.strategy
@@ -40,7 +53,8 @@ def show_plan(found: Plan) -> None:
 
 
 def _print_head(out: Console, target: Target, on: Machine) -> None:
-    out.print(Text(target.name, "bold"), _workload_text(target))
+    head = Text(target.name, "bold")
+    out.print(head, _workload_text(target), soft_wrap=not out.is_terminal)
     if on.name is not None:
         out.print(Text(f"on {on.name}", "dim"))
 
@@ -86,7 +100,7 @@ def _verdict(rated: Rated, on: Machine, reliefs: tuple[Relief, ...]) -> list[Tex
 def _workload_text(target: Target) -> Text:
     work = target.workload
     slots = f"{work.parallel} slots" if work.parallel > 1 else "1 slot"
-    text = f"context {work.ctx:,}, {slots}, -b {work.batch} -ub {work.ubatch}, "
+    text = f"context {work.ctx:,}, {slots}, -b {work.batch} -ub {work.n_ubatch}, "
     return Text(f"{text}cache {work.type_k}/{work.type_v}", "dim")
 
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from placer.cli import jsons
 from placer.cli.bars import mib_text
+from placer.cli.out import console
 from placer.units import size_text
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from placer.machine import Device, Machine
     from placer.model import LayerShape
     from placer.search.trial import Trial
-
-
-def console() -> Console:
-    """Standard output: no colour and no wrapping of flags where it is a pipe."""
-    return Console(highlight=False, soft_wrap=False)
 
 
 def inspection(found: Inspection, *, as_json: bool, quiet: bool) -> None:

@@ -67,6 +67,17 @@ def dry_run(
     )
 
 
+def refusal(log_path: Path) -> str:
+    """Why a dry run gave no figures, in the engine's words where it has some."""
+    try:
+        lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    facts = read_log(lines)
+    said = [facts.refused, facts.aborted, *facts.errors]
+    return next((line for line in said if line), "it prints no memory table")
+
+
 def apart(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     """The lines about the model, and those about the context of its drafts."""
     for at, line in enumerate(lines):

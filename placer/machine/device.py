@@ -77,6 +77,10 @@ class Device:
         """What the engine's buffers can take."""
         return self.free_bytes - self.overhead_bytes
 
+    def overhead_under(self, n_bytes: int) -> int:
+        """The overhead where so much is held: none where nothing is."""
+        return self.overhead_bytes if n_bytes else 0
+
     @property
     def backend(self) -> str:
         """``"CUDA"`` of ``"CUDA0"``."""

@@ -64,9 +64,14 @@ def _path(name: str) -> Path:
         return Path(name)
     path = FOLDER / f"{name.lower()}{SUFFIX}"
     if not path.is_file():
+        from difflib import get_close_matches
+
+        names = machine_names()
+        near = get_close_matches(name.lower(), names, n=1)
+        known = f"there are {', '.join(names)}"
+        hint = f"perhaps {near[0]}" if near else known
         raise InputError(
-            f"no machine is called {name!r}",
-            hint=f"there are {', '.join(machine_names())}; or name a FILE.toml",
+            f"no machine is called {name!r}", hint=f"{hint}; or name a FILE.toml"
         )
     return path
 

@@ -193,13 +193,18 @@ def strategy_of(placement: Placement, shape: ModelShape) -> Strategy:
     return Strategy.ONE_GPU if used == 1 else Strategy.LAYERS
 
 
-def headroom_bytes(estimate: MemoryEstimate, machine: Machine) -> tuple[int, ...]:
-    """What each device would have left.
+def headroom_bytes(
+    estimate: MemoryEstimate, machine: Machine, beside: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """What each device would have left, of ``beside`` bytes for something else too.
 
-    A device that uses the host's memory has to leave room for what the host holds.
+    A device that uses the host's memory has to leave room for what the host holds; one
+    that holds nothing has no overhead.
     """
     shared = machine.shared_bytes(estimate.host.total_bytes)
+    more = tuple(beside) or (0,) * len(machine.devices)
+    held = [d.total_bytes + n for d, n in zip(estimate.devices, more, strict=True)]
     return tuple(
-        device.usable_bytes - held.total_bytes - shared
-        for device, held in zip(machine.devices, estimate.devices, strict=True)
+        device.free_bytes - device.overhead_under(n_bytes) - n_bytes - shared
+        for device, n_bytes in zip(machine.devices, held, strict=True)
     )

@@ -48,7 +48,10 @@ def test_what_drafting_computes_with_is_not_known(glm: str) -> None:
 
     assert min(drafted.headroom_bytes) > 200_000 * MIB
     assert not drafted.fits
-    assert "the compute buffer of glm.gguf (draft-mtp) is not known" in drafted.notes
+    assert any(
+        note.startswith("the compute buffer of glm.gguf (draft-mtp) is not known")
+        for note in drafted.notes
+    )
 
 
 def test_a_cache_of_its_own_type(glm: str) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.unit.cli.conftest import Desk
 
 TWO = "CUDA0:2000:1800,CUDA1:1000:900"
@@ -36,7 +38,15 @@ def test_the_json_holds_what_scripts_count_on(desk: Desk) -> None:
 
     assert (answer.code, record["schema"], record["fits"]) == (0, 1, True)
     assert set(record["source"].values()) == {"formula"}
-    assert set(record["host"]) == {"model_bytes", "context_bytes", "compute_bytes"}
+    assert set(record["host"]) == {
+        "model_bytes",
+        "context_bytes",
+        "compute_bytes",
+        "beside_bytes",
+        "free_bytes",
+    }
+    assert (record["name"], record["machine"]) == ("moe", None)
+    assert record["workload"]["ctx"] == 512
     assert len(record["graph_splits"]) == 2
     assert record["args"][:4] == ["-ngl", "7", "-ts", "5,2"]
     for device in record["devices"]:
@@ -131,3 +141,30 @@ def test_every_override_counts(desk: Desk) -> None:
 
     assert record["host"]["model_bytes"] > 0
     assert record["devices"][1]["model_bytes"] > record["host"]["model_bytes"]
+
+
+def test_no_figure_is_cut_short_where_columns_are_few(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a narrow terminal nor where nobody says how wide it is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    wide = desk.placer(*ON_TWO).out
+    for columns in ("40", "0"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert desk.placer(*ON_TWO).out == wide
+
+
+def test_memory_that_the_host_has_not_is_noted(desk: Desk, tmp_path: Path) -> None:
+    """Devices may have room; the host is short, and the CPU's row says by how much."""
+    machine = tmp_path / "small.toml"
+    machine.write_text(
+        '[[devices]]\nbackend = "CUDA"\ntotal_mib = 4000\n'
+        "[host]\ntotal_mib = 10\nfree_mib = 8\n"
+    )
+    answer = desk.placer("estimate", "moe", "--machine", str(machine), "-cmoe")
+
+    assert answer.code == 0
+    assert "that are free: weights would be read from the disk" in answer.out
+    (row,) = [line for line in answer.out.splitlines() if line.startswith("CPU")]
+    assert row.split()[1] == "8"
+    assert int(row.split()[-1]) < 0

@@ -105,11 +105,13 @@ def test_a_machine_whose_device_uses_the_hosts_memory_stands_alone() -> None:
 
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:
-    """One line with every shipped name."""
+    """One line with every shipped name, or with the one that was meant."""
     with pytest.raises(InputError) as caught:
-        load_machine("rtx-9999")
+        load_machine("toaster")
 
     assert all(name in str(caught.value) for name in machine_names())
+    with pytest.raises(InputError, match="perhaps rtx-4090;"):
+        load_machine("rtx4090")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A model that the engine knows and placer does not: placer asks."""
+"""What the engine says decides: of models that placer does not know, and of flags."""
 
 from __future__ import annotations
 
@@ -64,3 +64,20 @@ def test_without_an_engine_the_reason_is_given(moe_path: Path) -> None:
         for note in rated.notes
     )
     assert any(note.startswith("compute buffers: ask") for note in rated.notes)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_refused_dry_run_is_no_silence(moe_path: Path) -> None:
+    """The engine's reason is passed on, and what it will not run does not fit."""
+    request = placer.Request(values=REQUEST.values, extra_args=("--bogus",))
+    rated = estimate(
+        str(moe_path), placer.Where(emulate=(200, 100)), request, SPLIT
+    ).rated
+
+    assert rated.dry_run is None
+    assert min(rated.headroom_bytes) > 0
+    assert not rated.fits
+    assert any(
+        note.startswith("llama-server gave no dry run") and "--bogus" in note
+        for note in rated.notes
+    )

@@ -1,0 +1,117 @@
+"""What beside its figures has to be said of an estimate, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from placer.placement.drafting import NEXTN
+from placer.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from placer.app.companions import Companion
+    from placer.app.desk import Desk
+    from placer.memory import MemoryEstimate
+    from placer.placement import Placement
+
+# The build whose rules the formula follows, and how far off it may be unsaid.
+FOLLOWS = "11434"
+UNSAID_BYTES = 64 * 2**20
+
+
+def notes_of(
+    placement: Placement,
+    formula: MemoryEstimate,
+    said: MemoryEstimate | None,
+    companions: Sequence[Companion],
+    desk: Desk,
+) -> tuple[str, ...]:
+    """What is not known, what was assumed, and where two rungs disagree.
+
+    Args:
+        placement: what was launched dry, or would be.
+        formula: what it holds by formula.
+        said: the engine's word, None where there is none.
+        companions: what is loaded beside it.
+        desk: the target on the machine.
+    """
+    best = said or formula
+    return (
+        *_unknown(best, companions, desk),
+        *_refused(placement, desk),
+        *_apart(formula, said, desk),
+        *_host(best, companions, desk),
+        *_assumed(placement, desk),
+    )
+
+
+def _unknown(
+    best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
+) -> Iterator[str]:
+    shape = desk.target.shape
+    if any(held.context_bytes is None for held in best.devices):
+        yield f"context: ask the engine: {shape.cache_unknown}"
+    if any(held.compute_bytes is None for held in best.devices):
+        architecture = shape.architecture
+        yield f"compute buffers: ask the engine: placer has no graph of {architecture}"
+    for companion in companions:
+        if companion.unknown is not None:
+            since = f" from build {FOLLOWS} on" if companion.kind == NEXTN else ""
+            yield f"the {companion.unknown} is not known: llama-server says it{since}"
+    for kind in desk.companions.unknown:
+        yield f"what --spec-type {kind} takes is not known"
+
+
+def _refused(placement: Placement, desk: Desk) -> Iterator[str]:
+    reason = desk.refusal(placement)
+    if reason is not None:
+        yield f"llama-server gave no dry run: {reason}"
+
+
+def _apart(
+    formula: MemoryEstimate, said: MemoryEstimate | None, desk: Desk
+) -> Iterator[str]:
+    """Where formula and dry run are so far apart that one of them is of another build.
+
+    The dry run decides; but the same estimate without an engine would be as far off.
+    """
+    if said is None:
+        return
+    names = (*(device.name for device in desk.machine.devices), "the CPU")
+    pairs = zip(
+        names,
+        (*formula.devices, formula.host),
+        (*said.devices, said.host),
+        strict=True,
+    )
+    for name, ours, theirs in pairs:
+        if ours.compute_bytes is None or theirs.compute_bytes is None:
+            continue
+        apart = theirs.compute_bytes - ours.compute_bytes
+        if abs(apart) > max(UNSAID_BYTES, theirs.compute_bytes // 10):
+            more = "more" if apart > 0 else "less"
+            yield (
+                f"the dry run has {size_text(abs(apart))} {more} of compute buffers on "
+                f"{name} than the formula, which follows llama.cpp build {FOLLOWS}"
+            )
+
+
+def _host(
+    best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
+) -> Iterator[str]:
+    free = desk.machine.host_free_bytes
+    held = best.host.total_bytes + sum(c.host.total_bytes for c in companions)
+    if free is not None and held > free and not desk.machine.is_unified:
+        yield (
+            f"the CPU would hold {size_text(held)} of {size_text(free)} that are free: "
+            f"weights would be read from the disk again and again"
+        )
+
+
+def _assumed(placement: Placement, desk: Desk) -> Iterator[str]:
+    if placement.unpipelined:
+        yield "no tensor matches the -ot: it only keeps batches from overlapping"
+    assumed = [d.name for d in desk.machine.devices if d.free_is_assumed]
+    if assumed:
+        yield f"free memory of {', '.join(assumed)} is assumed, not measured"
