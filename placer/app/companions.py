@@ -20,6 +20,7 @@ from placer.model.architectures import DRAFTS_BY_NEXTN
 from placer.placement import placement_args, placement_from_args
 from placer.placement.arguments import flag_values, read_tokens
 from placer.placement.drafting import NEXTN, TAKEN_BACK, spec_types
+from placer.plan import slot_costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 PROJECTOR, DRAFT = "mmproj", "draft"
 # general.architecture of every projector: clip.cpp.
 CLIP = "clip"
+# Flags by which a draft is placed on its own.
+OWN_PLACEMENT = frozenset("-ngld -otd -cmoed -ncmoed".split())
 # Flags of drafting, to be kept out of a dry run of the model alone.
 DRAFTING = frozenset("-md -ngld -devd -otd -cmoed -ncmoed -ctkd -ctvd".split())
 NOTHING = MemoryBreakdown(model_bytes=0, context_bytes=0, compute_bytes=0)
@@ -95,6 +98,25 @@ class Companions:
         if self.by_nextn:
             found.append(self._nextn(placement, target, machine))
         return tuple(found)
+
+    def by_slot(self, target: Target, backend: str) -> tuple[int, ...]:
+        """What of them follows each slot of the model; empty where nothing does.
+
+        A draft of which all is on GPUs is divided by the same ``-ts``: its slot ``j``
+        of ``m`` is where the model's slot ``floor(j n / m)`` of ``n`` is, as long as
+        the model is all on GPUs too.
+        """
+        shape, asked = target.shape, draft_workload(target.workload, self.flags)
+        more = [0] * shape.n_slots
+        if self.by_nextn:
+            for index, n_bytes in enumerate(nextn_bytes_by_layer(shape, asked) or ()):
+                more[index] += n_bytes
+        if self.draft is not None and not OWN_PLACEMENT & self.flags.keys():
+            costs = slot_costs(model_shape(self.draft), asked, backend)
+            for index in range(costs.n_slots):
+                n_bytes = costs.fixed[index] + costs.experts[index]
+                more[index * shape.n_slots // costs.n_slots] += n_bytes
+        return tuple(more) if any(more) else ()
 
     def _projector(self, file: GGUFFile, machine: Machine) -> Companion:
         """The projector: all of it on the first device, clip.cpp:188.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from placer.app.companions import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from placer.placement import Placement, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """A target on a machine, with an engine to ask where there is one.
 
@@ -119,19 +120,37 @@ class Desk:
         return self.learned.corrected(formula, architecture, self.machine)[0]
 
     def compute_of(self, placement: Placement) -> Sequence[int]:
-        """What beside weights and context each device holds.
+        """What beside weights, context and ``beside_by_slot`` each device holds.
 
         Compute buffers by the engine, by formula where it will not say; what is loaded
         beside the model; and what the host holds of a memory that both share.
         """
         machine = self.machine
+        counted = self._counted(placement)
         said = self.ask(placement) or self.corrected(self.formula(placement))
         beside = beside_bytes(said, self.companions_on(placement, said), machine)
         shared = machine.shared_bytes(said.host.total_bytes)
         return [
-            (held.compute_bytes or 0) + extra + shared
-            for held, extra in zip(said.devices, beside, strict=True)
+            (held.compute_bytes or 0) + extra + shared - done
+            for held, extra, done in zip(said.devices, beside, counted, strict=True)
         ]
+
+    @cached_property
+    def beside_by_slot(self) -> tuple[int, ...]:
+        """What follows each slot without being of the model."""
+        devices = self.machine.devices
+        if not devices:
+            return ()
+        return self.companions.by_slot(self.target, devices[0].backend)
+
+    def _counted(self, placement: Placement) -> list[int]:
+        """The sum of ``beside_by_slot`` over the slots of each device."""
+        counted = [0] * len(self.machine.devices)
+        homes = placement.slot_devices(self.target.shape.n_slots)
+        for n_bytes, home in zip(self.beside_by_slot, homes, strict=False):
+            if home is not None:
+                counted[home] += n_bytes
+        return counted
 
     def companions_on(
         self, placement: Placement, said: MemoryEstimate

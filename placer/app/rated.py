@@ -147,7 +147,11 @@ def plan(name: str, where: Where, request: Request) -> Plan:
     with open_desk(name, where, request) as desk:
         target = desk.target
         candidates = plan_candidates(
-            target.shape, target.workload, desk.machine, desk.compute_of
+            target.shape,
+            target.workload,
+            desk.machine,
+            desk.compute_of,
+            desk.beside_by_slot,
         )
         rated = tuple(rate(candidate, desk) for candidate in candidates)
         with_room = tuple(r for r in rated if min(r.headroom_bytes) >= 0)

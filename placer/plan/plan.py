@@ -51,11 +51,22 @@ class Candidate:
 
 
 def families_for(
-    shape: ModelShape, workload: Workload, machine: Machine
+    shape: ModelShape,
+    workload: Workload,
+    machine: Machine,
+    beside: Sequence[int] = (),
 ) -> tuple[Family, ...]:
-    """The families of strategies on the machine's devices."""
+    """The families of strategies on the machine's devices.
+
+    Args:
+        shape: the model.
+        workload: what is asked of it.
+        machine: the devices.
+        beside: bytes that follow each slot without being of the model.
+    """
     costs = tuple(
-        slot_costs(shape, workload, device.backend) for device in machine.devices
+        slot_costs(shape, workload, device.backend).with_beside(beside)
+        for device in machine.devices
     )
     return families(shape, costs)
 
@@ -65,6 +76,7 @@ def plan_candidates(
     workload: Workload,
     machine: Machine,
     compute_of: ComputeOf | None = None,
+    beside: Sequence[int] = (),
 ) -> tuple[Candidate, ...]:
     """The best member of each family, for growing margins, best first.
 
@@ -73,10 +85,11 @@ def plan_candidates(
         workload: what is asked of it.
         machine: the devices.
         compute_of: the compute buffers of a placement; None for the formula.
+        beside: bytes that follow each slot without being of the model.
     """
     compute_of = compute_of or formula_compute(shape, workload, machine)
     candidates: list[Candidate] = []
-    for family in families_for(shape, workload, machine):
+    for family in families_for(shape, workload, machine, beside):
         for margin_bytes in MARGINS_BYTES:
             room = [device.usable_bytes - margin_bytes for device in machine.devices]
             spread = settle(family, room, compute_of).spread

@@ -60,3 +60,30 @@ def test_a_cache_of_its_own_type(glm: str) -> None:
     drafted = estimated(glm, "--spec-type", "draft-mtp", *types)
 
     assert drafted.companions[0].devices[1].context_bytes == 68 * MIB
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The header of a model with as many layers as its draft."""
+    model = next(m for m in big_models() if m.name == "Qwen2.5-32B")
+    return str(model.write(tmp_path_factory.mktemp("dense") / "dense.gguf"))
+
+
+def test_a_draft_on_the_same_devices_is_planned_for(dense: str) -> None:
+    """It follows the same -ts, so a plan with all on GPUs is found, and is tight."""
+    request = placer.Request(
+        values={"ctx": 8192, "parallel": 1}, companions=("-md", dense)
+    )
+    whole = placer.estimate(dense, WIDE, request, ("-ts", "1,0")).rated
+    both_mib = (300_000 * MIB - whole.headroom_bytes[0]) // MIB
+    first, second = both_mib * 6 // 10, both_mib * 5 // 10
+    where = placer.Where(devices=f"CUDA0:{first}:{first},CUDA1:{second}:{second}")
+    best = placer.plan(dense, where, request).candidates[0]
+    slots = best.candidate.placement.split
+
+    assert best.candidate.strategy.name == "LAYERS"
+    assert min(best.headroom_bytes) >= 0
+    more = (slots[0] + 1, slots[1] - 1)
+    shares = ",".join(map(str, more))
+    fuller = placer.estimate(dense, where, request, ("-ts", shares)).rated
+    assert fuller.headroom_bytes[0] < 0
