@@ -67,6 +67,9 @@ class Desk:
     ) -> MemoryEstimate:
         """What the placement holds by formula, under another workload too."""
         asked = workload or self.target.workload
+        bare = replace(placement, unpipelined=False)
+        if not is_pipelined(self.target.shape, bare, asked, self.machine):
+            placement = bare
         key = (asked, placement)
         if key not in self.formulas:
             self.formulas[key] = estimate_memory(

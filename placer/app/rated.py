@@ -150,8 +150,9 @@ def plan(name: str, where: Where, request: Request) -> Plan:
             target.shape,
             target.workload,
             desk.machine,
-            desk.compute_of,
-            desk.beside_by_slot,
+            formula=desk.formula,
+            compute_of=desk.compute_of,
+            beside=desk.beside_by_slot,
         )
         rated = tuple(rate(candidate, desk) for candidate in candidates)
         with_room = tuple(r for r in rated if min(r.headroom_bytes) >= 0)

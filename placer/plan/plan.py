@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from placer.memory import MemoryEstimate, estimate_memory
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from placer.model import ModelShape
     from placer.placement import Workload
 
+# What a placement holds, by formula.
+FormulaOf = Callable[[Placement], MemoryEstimate]
 # Compute buffers of a placement, in bytes a device.
 ComputeOf = Callable[[Placement], Sequence[int]]
 # Compute buffers depend on the placement and the placement on them; it settles fast.
@@ -75,6 +78,8 @@ def plan_candidates(
     shape: ModelShape,
     workload: Workload,
     machine: Machine,
+    *,
+    formula: FormulaOf | None = None,
     compute_of: ComputeOf | None = None,
     beside: Sequence[int] = (),
 ) -> tuple[Candidate, ...]:
@@ -84,9 +89,11 @@ def plan_candidates(
         shape: the model.
         workload: what is asked of it.
         machine: the devices.
-        compute_of: the compute buffers of a placement; None for the formula.
+        formula: what a placement holds; None for ``estimate_memory`` as it is.
+        compute_of: the compute buffers of a placement; None for the formula's.
         beside: bytes that follow each slot without being of the model.
     """
+    formula = formula or partial(_formula, shape, workload, machine)
     compute_of = compute_of or formula_compute(shape, workload, machine)
     candidates: list[Candidate] = []
     for family in families_for(shape, workload, machine, beside):
@@ -95,7 +102,7 @@ def plan_candidates(
             spread = settle(family, room, compute_of).spread
             if spread is None:
                 continue
-            candidate = candidate_of(family, spread, workload, machine)
+            candidate = candidate_of(family, spread, machine, formula)
             if all(not _same(candidate, earlier) for earlier in candidates):
                 candidates.append(candidate)
     return tuple(candidates)
@@ -105,6 +112,12 @@ def _same(one: Candidate, other: Candidate) -> bool:
     """Whether two strategies come to the same placement."""
     a, b = one.placement, other.placement
     return a.split == b.split and a.exceptions == b.exceptions
+
+
+def _formula(
+    shape: ModelShape, workload: Workload, machine: Machine, placement: Placement
+) -> MemoryEstimate:
+    return estimate_memory(shape, workload, placement, machine)
 
 
 def formula_compute(
@@ -164,16 +177,13 @@ def unpipelined(placement: Placement) -> Placement:
 
 
 def candidate_of(
-    family: Family, spread: Spread, workload: Workload, machine: Machine
+    family: Family, spread: Spread, machine: Machine, formula: FormulaOf
 ) -> Candidate:
     """The spread with all that is known of it by formula."""
     placement = family.placement(spread)
-    estimate = estimate_memory(family.shape, workload, placement, machine)
-    headroom = headroom_bytes(estimate, machine)
-    if min(headroom) < 0:
-        estimate = estimate_memory(
-            family.shape, workload, unpipelined(placement), machine
-        )
+    estimate = formula(placement)
+    if min(headroom_bytes(estimate, machine)) < 0:
+        estimate = formula(unpipelined(placement))
     return Candidate(
         strategy=family.strategy,
         spread=spread,
