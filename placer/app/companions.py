@@ -12,6 +12,7 @@ from placer.app.target import model_path
 from placer.errors import InputError
 from placer.gguf import read_gguf
 from placer.memory import MemoryBreakdown, estimate_memory
+from placer.memory.compute import nextn_compute_of
 from placer.memory.context import nextn_bytes_by_layer
 from placer.memory.estimate import by_device
 from placer.memory.weights import allocated_bytes
@@ -168,9 +169,16 @@ class Companions:
         """The second context of the model, on the devices of its NextN layers."""
         shape, asked = target.shape, draft_workload(target.workload, self.flags)
         by_layer = nextn_bytes_by_layer(shape, asked)
+        context = by_device(by_layer, shape, asked, placement, machine) or ()
+        found = nextn_compute_of(shape, asked, placement, machine)
+        compute = (
+            (None,) * len(context)
+            if found is None
+            else (*found.device_bytes, found.host_bytes)
+        )
         held = [
-            MemoryBreakdown(model_bytes=0, context_bytes=n_bytes, compute_bytes=None)
-            for n_bytes in by_device(by_layer, shape, asked, placement, machine) or ()
+            MemoryBreakdown(model_bytes=0, context_bytes=c, compute_bytes=g)
+            for c, g in zip(context, compute, strict=True)
         ]
         return Companion(
             kind=NEXTN,
@@ -258,10 +266,16 @@ def draft_workload(workload: Workload, flags: Mapping[str, str]) -> Workload:
 
 
 def without_drafting(tokens: Sequence[str]) -> tuple[str, ...]:
-    """The flags of a launch that loads no draft model."""
+    """The flags of a launch that loads no draft model.
+
+    Where none is loaded they are those of the model's own NextN layers, and stay.
+    """
     kept: list[str] = []
     at = 0
-    for argument in read_tokens(tokens):
+    arguments = read_tokens(tokens)
+    if not any(argument.name == "-md" for argument in arguments):
+        return tuple(tokens)
+    for argument in arguments:
         option = argument.option
         size = 2 if option is not None and option.takes_value else 1
         if argument.name not in DRAFTING:

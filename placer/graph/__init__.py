@@ -2,6 +2,15 @@
 
 from placer.graph.backends import rules_of
 from placer.graph.build import Layout, UnknownGraphError
-from placer.graph.reserve import Reserve, reserve
+from placer.graph.families import graph_of
+from placer.graph.reserve import GraphOf, Reserve, reserve
 
-__all__ = ["Layout", "Reserve", "UnknownGraphError", "reserve", "rules_of"]
+__all__ = [
+    "GraphOf",
+    "Layout",
+    "Reserve",
+    "UnknownGraphError",
+    "graph_of",
+    "reserve",
+    "rules_of",
+]

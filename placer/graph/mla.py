@@ -75,13 +75,20 @@ def latent_shape(build: Build, il: int) -> LatentShape:
     )
 
 
-def latent_input(build: Build) -> AttentionInput:
-    """build_attn_inp_k or build_attn_inp_kv, llama-graph.cpp:3048 and :2920."""
-    cells = (
+def latent_input(build: Build, nextn: int | None = None) -> AttentionInput:
+    """build_attn_inp_k or build_attn_inp_kv, llama-graph.cpp:3048 and :2920.
+
+    Args:
+        build: the graph.
+        nextn: the only layer of the cache, where it is a NextN layer's.
+    """
+    cells = [
         c
         for c, y in zip(build.layout.cells, build.shape.layers, strict=True)
         if y.has_kv and not y.is_swa
-    )
+    ]
+    if nextn is not None:
+        cells = [build.layout.cells[nextn]]
     is_mla = build.shape.is_mla
     return attention_input(build, max(cells), values=not is_mla, rotated=not is_mla)
 
@@ -209,7 +216,7 @@ def deepseek2(build: Build) -> Graph:
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
     for il in range(build.n_layer):
         y = build.layer_norm(x, il, "attn_norm")
-        y = _attention(build, y, inp, (pos, scale), il)
+        y = latent_attention(build, y, inp, (pos, scale), il)
         if il == build.n_layer - 1:
             y, x = ops.get_rows(y, out_ids), ops.get_rows(x, out_ids)
         x = ops.add(y, x)
@@ -218,7 +225,7 @@ def deepseek2(build: Build) -> Graph:
     return logits(build, build.norm(x, build.weight("output_norm.weight"), None, -1))
 
 
-def _attention(
+def latent_attention(
     build: Build,
     x: GraphTensor,
     inp: AttentionInput,

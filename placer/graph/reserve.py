@@ -7,6 +7,7 @@ slot is built and cut for its splits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ from placer.graph.families import graph_of
 from placer.graph.schedule import Scheduler
 
 if TYPE_CHECKING:
+    from placer.graph.graph import Graph
     from placer.graph.schedule import Schedule
     from placer.model import ModelShape
     from placer.placement import Workload
 
+GraphOf = Callable[[Build], "Graph"]
 # GGML_SCHED_MAX_COPIES, ggml-backend.cpp:911
 PIPELINE_COPIES = 4
 # What may be fused, in the order in which the engine tries it.
@@ -49,7 +52,12 @@ class Reserve:
 
 
 def reserve(
-    shape: ModelShape, workload: Workload, layout: Layout, *, pipelined: bool
+    shape: ModelShape,
+    workload: Workload,
+    layout: Layout,
+    *,
+    pipelined: bool,
+    graph: GraphOf = graph_of,
 ) -> Reserve:
     """The compute buffers and graph splits of a placement.
 
@@ -59,6 +67,7 @@ def reserve(
         layout: where everything lies.
         pipelined: whether batches overlap over the devices, which takes copies of
             all that crosses from one to another.
+        graph: which of the model's graphs.
 
     Raises:
         UnknownGraphError: placer has no graph for the architecture.
@@ -69,7 +78,7 @@ def reserve(
         op_offload=workload.op_offload,
         n_copies=PIPELINE_COPIES if pipelined else 1,
     )
-    builder = _Builder(shape, workload, scheduler)
+    builder = _Builder(shape, workload, scheduler, graph)
     decode, layout = builder.resolved(layout)
     _, prefill = builder.scheduled(layout, prefill_batch(workload))
     scheduler.optimize(prefill)
@@ -86,11 +95,16 @@ class _Builder:
     """Graphs of one model and workload, for several batches."""
 
     def __init__(
-        self, shape: ModelShape, workload: Workload, scheduler: Scheduler
+        self,
+        shape: ModelShape,
+        workload: Workload,
+        scheduler: Scheduler,
+        graph: GraphOf,
     ) -> None:
         self._shape = shape
         self._workload = workload
         self._scheduler = scheduler
+        self._graph = graph
 
     @property
     def _demands_flash_attn(self) -> bool:
@@ -101,7 +115,7 @@ class _Builder:
     def scheduled(self, layout: Layout, batch: Batch) -> tuple[Build, Schedule]:
         """A graph with a backend for every node."""
         build = Build(self._shape, self._workload, layout, batch)
-        return build, self._scheduler.split(graph_of(build))
+        return build, self._scheduler.split(self._graph(build))
 
     def resolved(self, layout: Layout) -> tuple[Schedule, Layout]:
         """The graph of one token a slot, and a layout that fuses what it can.

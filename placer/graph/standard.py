@@ -58,7 +58,7 @@ def standard(build: Build, recipe: Recipe) -> Graph:
         if recipe.parallel:
             x = _side_by_side(build, x, inputs, il, recipe, rows)
         else:
-            x = _one_by_one(build, x, inputs, il, recipe, rows)
+            x = one_by_one(build, x, inputs, il, recipe, rows)
         x = _deepstack(build, x, il)
     if recipe.late_rows == "before norm":
         x = ops.get_rows(x, inputs.out_ids)
@@ -111,7 +111,7 @@ def _numbers_a_token(build: Build, recipe: Recipe) -> int:
     return 4 if in_sections and build.arch.startswith("glm4") else recipe.positions
 
 
-def _one_by_one(
+def one_by_one(
     build: Build,
     x: GraphTensor,
     inputs: Inputs,

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from placer.graph import Layout, Reserve, UnknownGraphError, reserve, rules_of
+from placer.graph import (
+    Layout,
+    Reserve,
+    UnknownGraphError,
+    graph_of,
+    reserve,
+    rules_of,
+)
 from placer.memory.context import has_flash_attn, kv_cells
 from placer.memory.weights import tensor_buffers
 
 if TYPE_CHECKING:
+    from placer.graph import GraphOf
     from placer.machine import Machine
     from placer.model import ModelShape
     from placer.placement import Placement, Workload
@@ -26,10 +34,29 @@ def compute_of(
 
     None where placer has no graph for the architecture: ask the engine.
     """
+    return _reserved(shape, workload, placement, machine, graph_of)
+
+
+def nextn_compute_of(
+    shape: ModelShape, workload: Workload, placement: Placement, machine: Machine
+) -> Reserve | None:
+    """The same of the context in which a NextN layer drafts."""
+    from placer.graph.nextn import nextn_graph
+
+    return _reserved(shape, workload, placement, machine, nextn_graph)
+
+
+def _reserved(
+    shape: ModelShape,
+    workload: Workload,
+    placement: Placement,
+    machine: Machine,
+    graph: GraphOf,
+) -> Reserve | None:
     layout = layout_of(shape, workload, placement, machine)
     pipelined = is_pipelined(shape, placement, workload, machine)
     try:
-        found = reserve(shape, workload, layout, pipelined=pipelined)
+        found = reserve(shape, workload, layout, pipelined=pipelined, graph=graph)
     except UnknownGraphError:
         return None
     if placement.main_gpu is None:

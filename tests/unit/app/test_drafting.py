@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 import placer
-from placer.testing.accuracy.models import big_models
+from placer.testing.accuracy.models import KnownModel, big_models, read_models
+from placer.testing.models_file import Weight, uint32
 from placer.units import MIB
 
+MODELS = Path(__file__).parents[2] / "accuracy" / "data" / "architectures.jsonl.gz"
 WIDE = placer.Where(devices="Vulkan0:300000:300000,Vulkan1:300000:300000")
 VALUES = {"ctx": 32768, "parallel": 2, "kv_unified": False, "flash_attn": "on"}
 EVEN = ("-ts", "1,1")
@@ -42,14 +47,94 @@ def test_nextn_layers_are_loaded_where_they_draft(glm: str) -> None:
     assert own.host.context_bytes == 0
 
 
-def test_what_drafting_computes_with_is_not_known(glm: str) -> None:
-    """So the estimate does not say that it fits, however much is left."""
-    drafted = estimated(glm, "--spec-type", "draft-mtp")
+NARROW = {"ctx": 16384, "parallel": 4, "ubatch": 256, "flash_attn": "off"}
+QUANTISED = ("-ctkd", "q8_0", "-ctvd", "q8_0")
+
+
+def with_nextn(model: KnownModel) -> KnownModel:
+    """The model with its last layer once more, as a NextN layer."""
+    values = {field.key: field.value for field in model.fields}
+    count, width = (
+        int(str(values[f"{model.architecture}.{key}"]))
+        for key in ("block_count", "embedding_length")
+    )
+    fields = [
+        replace(field, value=count + 1) if field.key.endswith(".block_count") else field
+        for field in model.fields
+        if not field.key.endswith(".nextn_predict_layers")
+    ]
+    fields.append(uint32(f"{model.architecture}.nextn_predict_layers", 1))
+    last, own = f"blk.{count - 1}.", f"blk.{count}."
+    weights = [
+        replace(weight, name=weight.name.replace(last, own))
+        for weight in model.weights
+        if weight.name.startswith(last)
+    ]
+    both = (2 * width, width)
+    name = f"{own}nextn.eh_proj.weight"
+    weights.append(Weight(name=name, dims=both, type_name="Q8_0"))
+    for part in ("enorm", "hnorm", "shared_head_norm"):
+        name = f"{own}nextn.{part}.weight"
+        weights.append(Weight(name=name, dims=(width,), type_name="F32"))
+    return replace(model, fields=tuple(fields), weights=(*model.weights, *weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "split", "types", "context", "compute", "host"),
+    [
+        ("GLM-4.5-Air", VALUES, "1,1", (), 128, 244.05, 96),
+        ("GLM-4.5-Air", NARROW, "1,3", (), 64, 458.0, 40),
+        ("GLM-4.5-Air", VALUES, "1,1", QUANTISED, 68, 244.4, 96),
+        ("Qwen3.5-397B-A17B", VALUES, "1,1", (), 64, 287.1, 104),
+        ("Qwen3.5-397B-A17B", NARROW, "1,3", (), 32, 213.0, 40),
+        ("Qwen3.5-397B-A17B", VALUES, "1,1", QUANTISED, 34, 288.1, 105),
+        ("DeepSeek-V3", VALUES, "1,1", (), 36, 671.0, 682),
+        ("DeepSeek-V3", NARROW, "1,3", (), 18, 831.5, 334),
+        ("DeepSeek-V3", VALUES, "1,1", QUANTISED, 19, 671.0, 682),
+        ("Qwen3-Coder-Next-UD-Q5_K_XL", VALUES, "1,1", (), 64, 130.0, 84),
+        ("Qwen3-Coder-Next-UD-Q5_K_XL", NARROW, "1,3", (), 32, 117.0, 30),
+        ("Qwen3-Coder-Next-UD-Q5_K_XL", VALUES, "1,1", QUANTISED, 34, 139.1, 85),
+    ],
+)
+def test_the_second_context_is_as_the_engine_has_it(
+    tmp_path: Path,
+    name: str,
+    values: dict[str, object],
+    split: str,
+    types: tuple[str, ...],
+    context: int,
+    compute: float,
+    host: int,
+) -> None:
+    """In MiB: its cache cut down, its compute buffer to 0.1, the host's cut down."""
+    model = next(m for m in big_models() if m.name == name)
+    if not model.shape().n_layer_nextn:
+        model = with_nextn(model)
+    path = model.write(tmp_path / "model.gguf")
+    request = placer.Request(
+        values=values, companions=("--spec-type", "draft-mtp", *types)
+    )
+    wide = placer.Where(devices="Vulkan0:900000:900000,Vulkan1:900000:900000")
+    rated = placer.estimate(str(path), wide, request, ("-ts", split)).rated
+    first, second = rated.companions[0].devices
+
+    assert rated.fits
+    assert first.total_bytes == 0
+    assert (second.context_bytes or 0) // MIB == context
+    assert (second.compute_bytes or 0) / MIB == pytest.approx(compute, abs=0.1)
+    assert (rated.companions[0].host.compute_bytes or 0) // MIB == host
+
+
+def test_what_has_no_graph_is_never_said_to_fit(tmp_path: Path) -> None:
+    """An architecture whose NextN graph placer has not, however much is left."""
+    models = {m.name: m for m in read_models(MODELS)}
+    path = with_nextn(models["cohere2moe-moe"]).write(tmp_path / "cohere.gguf")
+    drafted = estimated(str(path), "--spec-type", "draft-mtp")
 
     assert min(drafted.headroom_bytes) > 200_000 * MIB
     assert not drafted.fits
     assert any(
-        note.startswith("the compute buffer of glm.gguf (draft-mtp) is not known")
+        note.startswith("the compute buffer of cohere.gguf (draft-mtp) is not known")
         for note in drafted.notes
     )
 
