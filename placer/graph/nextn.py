@@ -65,7 +65,7 @@ def nextn_graph(build: Build) -> Graph:
 def _standard(
     build: Build, x: GraphTensor, pos: GraphTensor, out_ids: GraphTensor, il: int
 ) -> Block:
-    """glm4-moe.cpp:132 and its like: a layer as the others."""
+    """glm4-moe.cpp:132, hy-v3.cpp:239: a layer as the others."""
     inputs = Inputs(
         pos=pos,
         full=attention_input(build, build.layout.cells[il]),
@@ -94,7 +94,7 @@ def _gated(
 def _latent(
     build: Build, x: GraphTensor, pos: GraphTensor, out_ids: GraphTensor, il: int
 ) -> Block:
-    """deepseek2.cpp:170."""
+    """deepseek2.cpp:170, deepseek32.cpp:495, glm-dsa.cpp:539: without an index."""
     del out_ids
     inp = latent_input(build, il)
     y = build.layer_norm(x, il, "attn_norm")
@@ -108,7 +108,10 @@ BLOCKS: dict[
     str, Callable[[Build, GraphTensor, GraphTensor, GraphTensor, int], Block]
 ] = {
     "deepseek2": _latent,
+    "deepseek32": _latent,
+    "glm-dsa": _latent,
     "glm4moe": _standard,
+    "hy_v3": _standard,
     "qwen35": _gated,
     "qwen35moe": _gated,
     "qwen3next": _gated,
