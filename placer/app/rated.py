@@ -9,6 +9,7 @@ from placer.app.desk import Desk, beside_bytes, open_desk
 from placer.app.notes import notes_of
 from placer.app.relief import Relief, reliefs
 from placer.errors import SearchError
+from placer.memory.estimate import without_compute
 from placer.placement import Placement, placement_args, placement_from_args
 from placer.plan import Candidate, plan_candidates
 from placer.plan.plan import candidate_for_placement, headroom_bytes
@@ -116,8 +117,12 @@ def estimate(
         target, machine = desk.target, desk.machine
         flags = placement or target.placement_args
         chosen = placement_from_args(flags, target.shape, machine)
+        # What weights and context alone exceed is launched without a pipeline.
+        bare = without_compute(target.shape, target.workload, chosen, machine)
+        is_short = min(headroom_bytes(bare, machine)) < 0
+        launched = desk.unpipelined(chosen) if is_short else chosen
         candidate = candidate_for_placement(
-            chosen, target.shape, desk.formula(chosen), machine
+            chosen, target.shape, desk.formula(launched), machine
         )
         rated = rate(candidate, desk)
         return Estimated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from placer.memory.breakdown import MemoryBreakdown, MemoryEstimate
@@ -19,29 +20,39 @@ def estimate_memory(
     shape: ModelShape, workload: Workload, placement: Placement, machine: Machine
 ) -> MemoryEstimate:
     """What each device and the host would hold, by formula, no engine."""
+    bare = without_compute(shape, workload, placement, machine)
+    compute = compute_of(shape, workload, placement, machine)
+    if compute is None:
+        return bare
+    devices = tuple(
+        replace(held, compute_bytes=n_bytes)
+        for held, n_bytes in zip(bare.devices, compute.device_bytes, strict=True)
+    )
+    return replace(
+        bare,
+        devices=devices,
+        host=replace(bare.host, compute_bytes=compute.host_bytes),
+        graph_splits=compute.graph_splits,
+    )
+
+
+def without_compute(
+    shape: ModelShape, workload: Workload, placement: Placement, machine: Machine
+) -> MemoryEstimate:
+    """The same but for compute buffers and graph splits, in a tenth of the time."""
     weights = weight_bytes_by_buffer(shape, placement, machine)
     by_layer = context_bytes_by_layer(shape, workload)
     context = by_device(by_layer, shape, workload, placement, machine)
-    compute = compute_of(shape, workload, placement, machine)
-    devices = tuple(
+    names = [*(device.buffer_type for device in machine.devices), "CPU"]
+    held = [
         MemoryBreakdown(
-            model_bytes=weights[device.buffer_type],
+            model_bytes=weights[name],
             context_bytes=None if context is None else context[index],
-            compute_bytes=None if compute is None else compute.device_bytes[index],
+            compute_bytes=None,
         )
-        for index, device in enumerate(machine.devices)
-    )
-    host = MemoryBreakdown(
-        model_bytes=weights["CPU"],
-        context_bytes=None if context is None else context[-1],
-        compute_bytes=None if compute is None else compute.host_bytes,
-    )
-    return MemoryEstimate(
-        devices=devices,
-        host=host,
-        source="formula",
-        graph_splits=None if compute is None else compute.graph_splits,
-    )
+        for index, name in enumerate(names)
+    ]
+    return MemoryEstimate(devices=tuple(held[:-1]), host=held[-1], source="formula")
 
 
 def by_device(
