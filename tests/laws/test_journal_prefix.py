@@ -35,7 +35,7 @@ def written(folder: Path, lines: list[tuple[str, dict[str, Any]]]) -> Path:
     return journal.path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(records)
 def test_any_prefix_loads(lines: list[tuple[str, dict[str, Any]]]) -> None:
     """Cut at each byte, the whole lines are read and the torn one is passed over."""
@@ -49,7 +49,7 @@ def test_any_prefix_loads(lines: list[tuple[str, dict[str, Any]]]) -> None:
             assert list(read_journal(path)) == expected[:n_lines]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["launching", "trial"]), max_size=8))
 def test_a_launch_without_its_trial_is_unanswered(kinds: list[str]) -> None:
     """Numbers that were launched and not answered are told, in any order."""

@@ -52,7 +52,7 @@ lines = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lines, st.sampled_from([None, 0, 1, 134, -4, -9, 200]))
 def test_no_line_raises(texts: list[str], exit_code: int | None) -> None:
     """Neither reading nor judging fails, and no size is negative."""
@@ -87,7 +87,7 @@ def test_an_endless_line_takes_no_time(piece: str) -> None:
     assert time.perf_counter() - began_s < 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), st.lists(st.integers(1, 40), max_size=12))
 def test_a_followed_log_has_each_line_once(data: bytes, sizes: list[int]) -> None:
     """In whatever pieces a log grows, its lines come whole, in order and once."""

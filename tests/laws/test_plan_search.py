@@ -166,7 +166,7 @@ def assert_is_largest(truth: Arithmetic, found: Found | None) -> None:
     assert found.trial.verdict.outcome is Outcome.FITS
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(cases(30))
 def test_a_search_finds_the_largest(case: Case) -> None:
     """With estimates wrong by up to 30 %, in the order A, C, D, B."""
@@ -174,7 +174,7 @@ def test_a_search_finds_the_largest(case: Case) -> None:
     assert_is_largest(truth, search(truth))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(30))
 def test_uneven_compute_buffers_still_end_the_search(case: Case) -> None:
     """Where they differ from placement to placement, the answer fits all the same."""
@@ -185,7 +185,7 @@ def test_uneven_compute_buffers_still_end_the_search(case: Case) -> None:
         assert len(found.trials) < 60
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(30))
 def test_a_search_needs_no_word_on_what_is_left(case: Case) -> None:
     """A driver that does not count what is used costs launches, not the answer."""
@@ -193,7 +193,7 @@ def test_a_search_needs_no_word_on_what_is_left(case: Case) -> None:
     assert_is_largest(truth, search(truth, reports_room=False))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(30))
 def test_a_log_without_a_device_still_ends_the_search(case: Case) -> None:
     """Where the log does not say which device ran out, the answer fits all the same."""
@@ -204,7 +204,7 @@ def test_a_log_without_a_device_still_ends_the_search(case: Case) -> None:
         assert len(found.trials) < 60
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(cases(30))
 def test_every_step_beyond_the_answer_was_refused(case: Case) -> None:
     """Each better spread asks a device for no less than it refused in a launch."""
@@ -235,7 +235,7 @@ def test_every_step_beyond_the_answer_was_refused(case: Case) -> None:
             )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(cases(0))
 def test_a_right_estimate_needs_few_launches(case: Case) -> None:
     """The answer, and one refusal for each device that could take more."""

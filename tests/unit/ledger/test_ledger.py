@@ -42,7 +42,7 @@ entries = st.builds(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(entries, max_size=4, unique_by=lambda e: e.identity))
 def test_any_prefix_of_a_ledger_loads(written: list[Entry]) -> None:
     """Cut at any byte, the whole lines are read back and more can be added."""
