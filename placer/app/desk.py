@@ -42,9 +42,9 @@ class Desk:
         companions: what is loaded beside the model.
         learned: what the ledger says.
         runner: starts the engine; None where the devices are only described.
-        answers: the engine's word on each launch; it is asked once.
+        answers: the engine's figures of each launch, or why it gave none; it is asked
+            once.
         formulas: what the formula said of each workload and placement.
-        refusals: why it gave none, in its own words.
         heard: flags, formula and dry run of those that it answered, for the ledger.
     """
 
@@ -53,11 +53,10 @@ class Desk:
     companions: Companions
     learned: Learned
     runner: Runner | None
-    answers: dict[tuple[str, ...], MemoryEstimate | None] = field(default_factory=dict)
+    answers: dict[tuple[str, ...], MemoryEstimate | str] = field(default_factory=dict)
     formulas: dict[tuple[Workload, Placement], MemoryEstimate] = field(
         default_factory=dict
     )
-    refusals: dict[Placement, str] = field(default_factory=dict)
     heard: list[tuple[tuple[str, ...], MemoryEstimate, MemoryEstimate]] = field(
         default_factory=list
     )
@@ -86,6 +85,20 @@ class Desk:
 
     def ask(self, placement: Placement) -> MemoryEstimate | None:
         """What the engine says that the placement would hold, None if nothing."""
+        answer = self._answer(placement)
+        return None if isinstance(answer, str) else answer
+
+    def refusal(self, placement: Placement) -> str | None:
+        """Why the engine gives no dry run of it; None where it does, or is not here."""
+        answer = self._answer(placement)
+        return answer if isinstance(answer, str) else None
+
+    def is_refused(self, placement: Placement) -> bool:
+        """Whether the engine would not run it: not merely too old for dry runs."""
+        reason = self.refusal(placement)
+        return reason is not None and "--fit" not in reason
+
+    def _answer(self, placement: Placement) -> MemoryEstimate | str | None:
         if self.runner is None:
             return None
         from placer.search.search import launch_args
@@ -100,22 +113,11 @@ class Desk:
             self.machine,
         )
         if args not in self.answers:
-            said, reason = _dry_run(self.runner, args, self.machine)
+            said = _dry_run(self.runner, args, self.machine)
             self.answers[args] = said
-            if reason is not None:
-                self.refusals[placement] = reason
-            if said is not None:
+            if not isinstance(said, str):
                 self.heard.append((args, self.formula(placement), said))
         return self.answers[args]
-
-    def refusal(self, placement: Placement) -> str | None:
-        """Why the engine gave no dry run of it; None where it did, or was not asked."""
-        return self.refusals.get(placement)
-
-    def is_refused(self, placement: Placement) -> bool:
-        """Whether the engine would not run it: not merely too old for dry runs."""
-        reason = self.refusals.get(placement)
-        return reason is not None and "--fit" not in reason
 
     def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
         """The formula with what the ledger knows of such launches."""
@@ -234,7 +236,7 @@ def _with_engines_word(companion: Companion, said: MemoryEstimate) -> Companion:
 
 def _dry_run(
     runner: Runner, args: tuple[str, ...], machine: Machine
-) -> tuple[MemoryEstimate | None, str | None]:
+) -> MemoryEstimate | str:
     """The engine's figures, or why it gave none."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
@@ -243,5 +245,4 @@ def _dry_run(
 
     with TemporaryDirectory(prefix="placer-") as folder:
         log = Path(folder) / "dry-run.log"
-        said = dry_run(runner, args, machine, log_path=log)
-        return said, refusal(log) if said is None else None
+        return dry_run(runner, args, machine, log_path=log) or refusal(log)

@@ -177,13 +177,13 @@ class _Book:
 
     def _launch(self, args: Sequence[str]) -> str:
         """Sixteen hex digits of the model and the flags, wherever its file lies."""
+        import hashlib
+
         from placer.app.study import fingerprint
 
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self._target.file)
         names = [device.name for device in self._machine.devices]
-        import hashlib
-
         text = repr((self._fingerprint, list(args[2:]), names))
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 

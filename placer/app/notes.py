@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from placer.app.companions import PROJECTOR
 from placer.placement.drafting import NEXTN
-from placer.units import size_text
+from placer.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
     from placer.app.desk import Desk
     from placer.memory import MemoryEstimate
     from placer.placement import Placement
+    from placer.plan import Candidate
 
 # The build whose rules the formula follows, and how far off it may be unsaid.
 FOLLOWS = "11434"
-UNSAID_BYTES = 64 * 2**20
+UNSAID_BYTES = 64 * MIB
+# Who knows what the formula does not know of a companion.
+SAID = {
+    PROJECTOR: ": llama-server says it",
+    NEXTN: f": llama-server says it from build {FOLLOWS} on",
+}
 
 
 def notes_of(
-    placement: Placement,
-    formula: MemoryEstimate,
+    candidate: Candidate,
+    launched: Placement,
     said: MemoryEstimate | None,
     companions: Sequence[Companion],
     desk: Desk,
@@ -30,19 +37,20 @@ def notes_of(
     """What is not known, what was assumed, and where two rungs disagree.
 
     Args:
-        placement: what was launched dry, or would be.
-        formula: what it holds by formula.
+        candidate: the placement, and what it holds by formula.
+        launched: what the figures are of: without the pipeline, where it does not fit
+            with it.
         said: the engine's word, None where there is none.
         companions: what is loaded beside it.
         desk: the target on the machine.
     """
-    best = said or formula
+    best = said or candidate.estimate
     return (
         *_unknown(best, companions, desk),
-        *_refused(placement, desk),
-        *_apart(formula, said, desk),
+        *_refused(launched, desk),
+        *_apart(candidate.estimate, said, desk),
         *_host(best, companions, desk),
-        *_assumed(placement, desk),
+        *_assumed(candidate.placement, desk),
     )
 
 
@@ -57,8 +65,8 @@ def _unknown(
         yield f"compute buffers: ask the engine: placer has no graph of {architecture}"
     for companion in companions:
         if companion.unknown is not None:
-            since = f" from build {FOLLOWS} on" if companion.kind == NEXTN else ""
-            yield f"the {companion.unknown} is not known: llama-server says it{since}"
+            where = SAID.get(companion.kind, "")
+            yield f"the {companion.unknown} is not known{where}"
     for kind in desk.companions.unknown:
         yield f"what --spec-type {kind} takes is not known"
 

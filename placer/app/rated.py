@@ -209,7 +209,7 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
         headroom_bytes=left,
         companions=companions,
         notes=(
-            *notes_of(placement, candidate.estimate, said, companions, desk),
+            *notes_of(candidate, launched, said, companions, desk),
             *_lessons(candidate.estimate, said, desk),
         ),
         is_complete=best.is_complete

@@ -78,34 +78,29 @@ def _attention(build: Build, x: GraphTensor, inputs: Inputs, il: int) -> GraphTe
     """Keys that are values too where the file has none; caches that are shared."""
     layer, n = build.shape.layers[il], build.n_tokens
     factors = None if layer.is_swa else build.rope_factors(il)
-    n_q, n_kv = layer.n_head, layer.n_head_kv
     fused = build.of_layer(il, "attn_qkv.weight")
     both = None if fused is None else build.linear(il, "attn_qkv", x)
 
-    def made(name: str, n_head: int) -> GraphTensor | None:
-        dims = layer.head_dim_k * n_head, n
-        if both is not None:
-            y = ops.cont(ops.view(both, dims, (both.nb[1],)))
-        elif build.of_layer(il, f"attn_{name}.weight") is None:
-            return None
-        else:
-            y = build.linear(il, f"attn_{name}", x)
+    def projected(name: str, n_head: int) -> GraphTensor:
+        if both is None:
+            return build.linear(il, f"attn_{name}", x)
+        dims = (layer.head_dim_k * n_head, n)
+        return ops.cont(ops.view(both, dims, (both.nb[1],)))
+
+    def in_heads(y: GraphTensor, n_head: int) -> GraphTensor:
         return ops.reshape(y, layer.head_dim_k, n_head, n)
 
-    q = made("q", n_q)
-    if q is None:
-        raise ValueError(il)
-    q = build.norm(q, build.of_layer(il, "attn_q_norm.weight"), None, il)
-    q = ops.rope(q, inputs.pos, factors)
+    q = in_heads(projected("q", layer.n_head), layer.n_head)
+    q = ops.rope(build.layer_norm(q, il, "attn_q_norm"), inputs.pos, factors)
     k = v = None
     if layer.has_kv:
-        k = made("k", n_kv)
-        v = made("v", n_kv)
-        if k is not None:
-            v = ops.reshape(k.src[0], *k.ne[:3]) if v is None else v
-            k = build.norm(k, build.of_layer(il, "attn_k_norm.weight"), None, il)
-            v = ops.same("RMS_NORM", v)
-            k = ops.rope(k, inputs.pos, factors)
+        n_kv = layer.n_head_kv
+        keys = projected("k", n_kv)
+        has_v = both is not None or build.of_layer(il, "attn_v.weight") is not None
+        values = projected("v", n_kv) if has_v else keys
+        k = build.layer_norm(in_heads(keys, n_kv), il, "attn_k_norm")
+        k = ops.rope(k, inputs.pos, factors)
+        v = ops.same("RMS_NORM", in_heads(values, n_kv))
     return attend(
         build,
         Heads(q=q, k=k, v=v),

@@ -82,15 +82,14 @@ def latent_input(build: Build, nextn: int | None = None) -> AttentionInput:
         build: the graph.
         nextn: the only layer of the cache, where it is a NextN layer's.
     """
-    cells = [
-        c
-        for c, y in zip(build.layout.cells, build.shape.layers, strict=True)
-        if y.has_kv and not y.is_swa
-    ]
-    if nextn is not None:
-        cells = [build.layout.cells[nextn]]
+    cells = build.layout.cells
+    if nextn is None:
+        layers = zip(cells, build.shape.layers, strict=True)
+        n_kv = max(n for n, layer in layers if layer.has_kv and not layer.is_swa)
+    else:
+        n_kv = cells[nextn]
     is_mla = build.shape.is_mla
-    return attention_input(build, max(cells), values=not is_mla, rotated=not is_mla)
+    return attention_input(build, n_kv, values=not is_mla, rotated=not is_mla)
 
 
 def queries(build: Build, x: GraphTensor, il: int) -> GraphTensor:

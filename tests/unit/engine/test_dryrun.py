@@ -7,20 +7,22 @@ from placer.engine.log import read_log
 from placer.testing.fake_shapes import fake_machine
 from placer.units import MIB
 
-MODEL = """\
-sched_reserve:    Vulkan0 compute buffer size =   330.05 MiB
-sched_reserve: Vulkan_Host compute buffer size =   144.07 MiB
+
+def measured(context: int, compute: float, host: float) -> str:
+    """What the engine logs when it has measured one context, all in MiB."""
+    model, rest = 54851, f"{context} + {int(compute)}"
+    own = model + context + int(compute)
+    return f"""\
+sched_reserve:    Vulkan0 compute buffer size = {compute:8.2f} MiB
+sched_reserve: Vulkan_Host compute buffer size = {host:8.2f} MiB
 | memory breakdown [MiB]  |  total     free     self   model   context   compute |
-|   - Vulkan0 (a card)    | 200000 = 200000 + (58253 = 54851 +    3072 +     330) + 0 |
-|   - Host                |                      773 =   629 +       0 +     144      |
+|   - Vulkan0 (a card)    | 200000 = 200000 + ({own} = {model} + {rest}) + 0 |
+|   - Host                |   {629 + int(host)} = 629 + 0 + {int(host)}   |
 """
-DRAFTS = """\
-sched_reserve:    Vulkan0 compute buffer size =   244.05 MiB
-sched_reserve: Vulkan_Host compute buffer size =    96.05 MiB
-| memory breakdown [MiB]  |  total     free     self   model   context   compute |
-|   - Vulkan0 (a card)    | 200000 = 200000 + (55223 = 54851 +     128 +     244) + 0 |
-|   - Host                |                      725 =   629 +       0 +      96      |
-"""
+
+
+MODEL = measured(3072, 330.05, 144.07)
+DRAFTS = measured(128, 244.05, 96.05)
 FOLLOWS = "operator(): getting device memory data for the extra model at a context\n"
 BEFORE = "load_model: [spec] estimated memory usage of MTP context is 372.05 MiB\n"
 ENDS = "common_fit_params: fitting params to free memory took 0.43 seconds\n"
