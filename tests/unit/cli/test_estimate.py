@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,3 +170,40 @@ def test_memory_that_the_host_has_not_is_noted(desk: Desk, tmp_path: Path) -> No
     (row,) = [line for line in answer.out.splitlines() if line.startswith("CPU")]
     assert row.split()[1] == "8"
     assert int(row.split()[-1]) < 0
+
+
+def test_a_reader_that_goes_away_is_no_fault(desk: Desk) -> None:
+    """Its pipe closed, the command ends with 141 and says nothing."""
+    command = [sys.executable, "-m", "placer", *ON_TWO]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate()
+    assert (process.returncode, said) == (141, b"")
+
+
+def test_an_encoding_without_bars_is_no_fault(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every figure is there; what cannot be printed is a question mark."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    command = [sys.executable, "-m", "placer", *ON_TWO]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    rows = [
+        line for line in ended.stdout.decode("ascii").splitlines() if "CUDA" in line
+    ]
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert rows[0].split()[1].startswith("?")
+    assert rows[0].split()[2] == "1,800"
+
+
+def test_no_arguments_is_the_help_and_bad_input(desk: Desk) -> None:
+    """On standard error, line by line."""
+    answer = desk.placer()
+
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("Usage: placer [OPTIONS] COMMAND")
+    assert any(line.split()[:1] == ["estimate"] for line in answer.err.splitlines())
