@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from placer.memory import MemoryEstimate, estimate_memory
@@ -93,8 +92,8 @@ def plan_candidates(
         compute_of: the compute buffers of a placement; None for the formula's.
         beside: bytes that follow each slot without being of the model.
     """
-    formula = formula or partial(_formula, shape, workload, machine)
-    compute_of = compute_of or formula_compute(shape, workload, machine)
+    formula = formula or formula_of(shape, workload, machine)
+    compute_of = compute_of or formula_compute(formula)
     candidates: list[Candidate] = []
     for family in families_for(shape, workload, machine, beside):
         for margin_bytes in MARGINS_BYTES:
@@ -114,22 +113,16 @@ def _same(one: Candidate, other: Candidate) -> bool:
     return a.split == b.split and a.exceptions == b.exceptions
 
 
-def _formula(
-    shape: ModelShape, workload: Workload, machine: Machine, placement: Placement
-) -> MemoryEstimate:
-    return estimate_memory(shape, workload, placement, machine)
+def formula_of(shape: ModelShape, workload: Workload, machine: Machine) -> FormulaOf:
+    """What any placement of the model holds."""
+    return lambda placement: estimate_memory(shape, workload, placement, machine)
 
 
-def formula_compute(
-    shape: ModelShape, workload: Workload, machine: Machine
-) -> ComputeOf:
+def formula_compute(formula: FormulaOf) -> ComputeOf:
     """Compute buffers by formula, in bytes a device."""
-
-    def compute(placement: Placement) -> list[int]:
-        held = estimate_memory(shape, workload, placement, machine).devices
-        return [device.compute_bytes or 0 for device in held]
-
-    return compute
+    return lambda placement: [
+        device.compute_bytes or 0 for device in formula(placement).devices
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from placer.engine.judge import Outcome, Verdict, judge
 from placer.errors import InputError, PlacerError, SearchError
 from placer.memory import MemoryEstimate, estimate_memory
 from placer.placement import Placement, Workload, placement_args
-from placer.plan.plan import families_for, formula_compute, settle
+from placer.plan.plan import families_for, formula_compute, formula_of, settle
 from placer.search.events import (
     Event,
     FamilySkipped,
@@ -277,7 +277,8 @@ class FamilySearch:
         """
         test = self.search.test
         free = [device.usable_bytes for device in test.machine.devices]
-        formula = formula_compute(test.shape, test.workload, test.machine)
+        held = formula_of(test.shape, test.workload, test.machine)
+        formula = formula_compute(held)
 
         def dry(placement: Placement) -> Sequence[int]:
             said = self.search.dry_run(placement, "000-dry-run")

@@ -10,6 +10,7 @@ from placer.plan.plan import (
     candidate_for_placement,
     families_for,
     formula_compute,
+    formula_of,
     settle,
     strategy_of,
     unpipelined,
@@ -82,7 +83,9 @@ def test_settling_takes_the_compute_buffers_off() -> None:
     assert half.spread is not None
     assert sum(half.spread.kept or ()) < sum(none.spread.kept or ())
     assert all_of_it.spread is None
-    by_formula = settle(family, room, formula_compute(MOE, WORKLOAD, machine))
+    by_formula = settle(
+        family, room, formula_compute(formula_of(MOE, WORKLOAD, machine))
+    )
     assert by_formula.spread is not None
 
 
