@@ -13,7 +13,7 @@ from placer.graph.tensor import GraphTensor
 from placer.units import pad
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from placer.graph.backends import BackendRules
     from placer.graph.schedule import Schedule
@@ -51,6 +51,11 @@ class Arena:
     def n_bytes(self) -> int:
         """What has to be allocated."""
         return sum(chunk.size for chunk in self.chunks)
+
+    @property
+    def state(self) -> object:
+        """All that what is allocated next depends on."""
+        return [(chunk.size, [*map(tuple, chunk.free)]) for chunk in self.chunks]
 
     def allocate(self, n_bytes: int) -> tuple[int, int]:
         """A chunk and an offset in it: ggml_dyn_tallocr_alloc."""
@@ -126,24 +131,55 @@ class Arena:
 
 
 class Allocator:
-    """Plays through a schedule: ggml_gallocr_alloc_graph_impl."""
+    """Plays through a schedule: ggml_gallocr_alloc_graph_impl.
+
+    Attributes:
+        arenas: the memory of each backend.
+        states: what was free before each marked node, by its id.
+    """
 
     def __init__(self, rules: Sequence[BackendRules]) -> None:
         self.arenas = [Arena(r) for r in rules]
+        self.states: dict[int, object] = {}
+        self._nodes: list[GraphTensor] = []
+        self._places: dict[int, int] = {}
 
-    def run(self, schedule: Schedule) -> tuple[int, ...]:
-        """Bytes that each backend needs, the CPU last."""
-        nodes = _with_copies(schedule)
+    def run(
+        self, schedule: Schedule, marked: Collection[GraphTensor] = ()
+    ) -> tuple[int, ...]:
+        """Bytes that each backend needs, the CPU last.
+
+        Args:
+            schedule: the graph, cut.
+            marked: nodes before which the state is kept.
+        """
+        self._nodes = nodes = _with_copies(schedule)
+        marks = {id(node) for node in marked}
         for leaf in _leaves(schedule):
             self._allocate(leaf, leaf.backend)
         self._count(nodes)
-        for node in nodes:
+        for place, node in enumerate(nodes):
+            if id(node) in marks:
+                self._places[id(node)] = place
+                self.states[id(node)] = [arena.state for arena in self.arenas]
             for parent in node.src:
                 self._allocate(parent, node.backend)
             self._allocate(node, node.backend)
             for parent in node.src:
                 self._release(parent)
         return tuple(arena.n_bytes for arena in self.arenas)
+
+    def trace(self, start: GraphTensor, end: GraphTensor) -> list[object]:
+        """What was done from one marked node to another.
+
+        Which operations ran, where their results went, and which tensors they read that
+        are never given back.
+        """
+        places = self._places
+        return [
+            (node.op, node.home, node.addr, [id(s) for s in node.src if s.is_output])
+            for node in self._nodes[places[id(start)] : places[id(end)]]
+        ]
 
     def _count(self, nodes: Iterable[GraphTensor]) -> None:
         for node in nodes:

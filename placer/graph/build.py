@@ -16,7 +16,7 @@ from placer.graph.support import supports
 from placer.graph.tensor import GraphTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from placer.gguf import Tensor
     from placer.model import Hparams, ModelShape
@@ -97,10 +97,16 @@ class Build:
         workload: what is asked.
         layout: where everything lies.
         batch: what it is built for.
+        layers: the layers that it is built of, in order; all of them where not said.
     """
 
     def __init__(
-        self, shape: ModelShape, workload: Workload, layout: Layout, batch: Batch
+        self,
+        shape: ModelShape,
+        workload: Workload,
+        layout: Layout,
+        batch: Batch,
+        layers: Sequence[int] | None = None,
     ) -> None:
         self.shape = shape
         self.workload = workload
@@ -112,6 +118,7 @@ class Build:
         self.graph = Graph()
         self.n_embd = shape.n_embd
         self.n_layer = shape.n_layer_all - shape.n_layer_nextn
+        self.layers = range(self.n_layer) if layers is None else layers
         self._files: dict[str, Tensor] = {}
         for tensors in (
             shape.shared_tensors,

@@ -78,7 +78,7 @@ def delta_hybrid(
     inp = attention_input(build, max(cells))
     pos = build.positions(pos_per_token)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         build.graph.expand(y)
         if build.shape.layers[il].recurrent_elements:

@@ -30,7 +30,7 @@ def gemma4(build: Build) -> Graph:
     x = build.embedded(scale_rows=True)
     inputs = inputs_of(build, RECIPE)
     by_layer = _embeddings_by_layer(build, x)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = _attention(build, y, inputs, il)
         y = build.layer_norm(y, il, "post_attention_norm")

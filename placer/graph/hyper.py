@@ -128,7 +128,7 @@ def hy_v4(build: Build) -> Graph:
     out_ids = build.out_ids()
     x = spread(build, x)
     best: GraphTensor | None = None
-    for il in range(build.n_layer):
+    for il in build.layers:
         y, post = _read(build, x, il, "attn")
         y = build.layer_norm(y, il, "attn_norm")
         y, best = _attention(build, y, inp, (pos, best), il)

@@ -181,7 +181,7 @@ def kimi_linear(build: Build) -> Graph:
     """src/models/kimi-linear.cpp:234."""
     x = build.embedded()
     states, inp, out_ids = state_input(build), latent_input(build), build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         build.graph.expand(y)
         if build.shape.layers[il].recurrent_elements:
@@ -203,7 +203,7 @@ def bailingmoe3(build: Build) -> Graph:
     sections = build.hparams.array("rope.dimension_sections") or (0, 0)
     pos = build.positions(4 if min(sections[:2]) > 0 else 1)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         if build.shape.layers[il].recurrent_elements:
             y = delta_attention(build, states, y, il)
@@ -268,7 +268,7 @@ def kimi_k3(build: Build) -> Graph:
     x = build.embedded()
     states, inp, out_ids = state_input(build), latent_input(build), build.out_ids()
     kept = _Residuals(build)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = kept.mixed(x, f"blk.{il}.attn_res_score")
         is_kept = kept.block > 0 and il % kept.block == 0
         if is_kept:

@@ -49,7 +49,7 @@ def minimax_01(build: Build) -> Graph:
     states, inp = state_input(build), latent_input(build)
     pos, out_ids = build.positions(), build.out_ids()
     decays = _decays(build)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = x = build.layer_norm(x, il, "attn_norm")
         if build.shape.layers[il].recurrent_elements:
             y = _linear(build, states, decays, y, il)

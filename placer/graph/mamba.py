@@ -88,7 +88,7 @@ def hybrid(build: Build, how: Hybrid) -> Graph:
     x = build.embedded()
     inputs = inputs_of(build)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         if build.shape.layers[il].recurrent_elements:
             y = how.scan(build, inputs.states, y, il)
@@ -164,7 +164,7 @@ def falcon_h1(build: Build) -> Graph:
     x = build.embedded()
     inputs = inputs_of(build)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         heads = qkv(build, y, il)
         heads = Heads(
@@ -196,7 +196,7 @@ def nemotron_h(build: Build) -> Graph:
     x = build.embedded()
     inputs = inputs_of(build)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         layer = build.shape.layers[il]
         if layer.recurrent_elements:
@@ -236,7 +236,7 @@ def plamo2(build: Build) -> Graph:
     x = build.embedded()
     inputs = inputs_of(build)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         if build.shape.layers[il].recurrent_elements:
             y = mamba_plamo2(build, inputs.states, y, il)

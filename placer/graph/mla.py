@@ -213,7 +213,7 @@ def deepseek2(build: Build) -> Graph:
     if build.hparams.number("attention.temperature_scale", 0.0):
         scale = build.input("F32", 1, 1, build.n_tokens, name="attn_scale")
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = latent_attention(build, y, inp, (pos, scale), il)
         if il == build.n_layer - 1:
@@ -254,7 +254,7 @@ def minicpm3(build: Build) -> Graph:
     """src/models/minicpm3.cpp:63: residuals and logits scaled."""
     x = ops.scale(build.embedded())
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = _short_attention(build, y, inp, pos, il)
         if il == build.n_layer - 1:
@@ -270,7 +270,7 @@ def plm(build: Build) -> Graph:
     """src/models/plm.cpp:48: a feed-forward without a gate."""
     x = build.embedded()
     pos, inp, out_ids = build.positions(), latent_input(build), build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = _short_attention(build, y, inp, pos, il)
         if il == build.n_layer - 1:

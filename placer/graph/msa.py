@@ -100,7 +100,7 @@ def minimax_m3(build: Build) -> Graph:
     pos, inp = build.positions(), latent_input(build)
     blocks = _block_input(build, inp)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         z = build.layer_norm(x, il, "attn_norm")
         heads = _heads(build, z, pos, il)
         if blocks is None or not build.shape.layers[il].index_k:

@@ -37,7 +37,7 @@ def deci(build: Build) -> Graph:
     recipe = Recipe(rope_factors=True)
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         layer, before = build.shape.layers[il], x
         y = x
         if layer.n_head:
@@ -64,7 +64,7 @@ def gptneox(build: Build) -> Graph:
         return standard(build, recipe)
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm", "NORM")
         y = attention(build, y, inputs, il, recipe)
         if il == build.n_layer - 1:
@@ -91,7 +91,7 @@ def grok(build: Build) -> Graph:
     recipe = Recipe(activation="gelu", expert_activation="gelu", logits_scaled=True)
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = attention(build, y, inputs, il, recipe)
         if il == build.n_layer - 1:
@@ -113,7 +113,7 @@ def grovemoe(build: Build) -> Graph:
     recipe = Recipe(qk_norm="heads")
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = attention(build, y, inputs, il, recipe)
         if il == build.n_layer - 1:
@@ -135,7 +135,7 @@ def talkie(build: Build) -> Graph:
     recipe = Recipe(embedding="normed", qk_norm="heads", logits_scaled=True)
     x = skip = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         again = skip
         y = build.norm(x, None, None, il)
         y = attention(build, y, inputs, il, recipe)
@@ -153,7 +153,7 @@ def falcon(build: Build) -> Graph:
     recipe = Recipe(norm="NORM", activation="gelu")
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         z = y = build.layer_norm(x, il, "attn_norm", "NORM")
         if build.of_layer(il, "attn_norm_2.weight") is not None:
             y = build.layer_norm(x, il, "attn_norm_2", "NORM")
@@ -169,7 +169,7 @@ def arctic(build: Build) -> Graph:
     recipe = Recipe()
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = attention(build, y, inputs, il, recipe)
         if il == build.n_layer - 1:
@@ -205,7 +205,7 @@ def smallthinker(build: Build) -> Graph:
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
     windowed = any(layer.is_swa for layer in build.shape.layers)
-    for il in range(build.n_layer):
+    for il in build.layers:
         probs = ops.mul_mat(build.must(il, "ffn_gate_inp.weight"), x)
         rope = "all" if not windowed or il % 4 else "none"
         y = build.layer_norm(x, il, "attn_norm")
@@ -225,7 +225,7 @@ def mimo2(build: Build) -> Graph:
     x = embedding(build, recipe)
     inputs = inputs_of(build, recipe)
     scaled = build.hparams.number("attention.value_scale", 0.0)
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         heads = _bare_heads(build, y, il)
         if heads.k is None:

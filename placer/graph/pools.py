@@ -111,7 +111,7 @@ def glm5_next(build: Build) -> Graph:
     out_ids = build.out_ids()
     x = spread(build, x)
     mask: GraphTensor | None = None
-    for il in range(build.n_layer):
+    for il in build.layers:
         y, mixes = _read(build, x, il, "attn")
         y = build.layer_norm(y, il, "attn_norm")
         build.graph.expand(y)

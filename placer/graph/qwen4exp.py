@@ -60,7 +60,7 @@ def qwen4exp(build: Build) -> Graph:
     x = spread(build, x)
     build.graph.expand(x)
     gram_layers = build.hparams.array("ple.layers") or ()
-    for il in range(build.n_layer):
+    for il in build.layers:
         if grams is not None and il in gram_layers:
             x = _with_grams(build, states, grams, x, il)
         y, inject = _read(build, x, f"blk.{il}.hc_attn", il)

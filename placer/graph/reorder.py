@@ -7,7 +7,6 @@ the backend fuses stay together; some of them keep their operands until their en
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,6 +90,7 @@ class Reorder:
         self._ops = [node.op for node in nodes]
         self._empty = [op in EMPTY for op in self._ops]
         self._needs = _dependencies(nodes, self._empty)
+        self._patterns = [_patterns_at(self._ops, i) for i in range(len(nodes))]
         self._used = [False] * len(nodes)
         self._done: set[int] = set()
         self._first = 0
@@ -116,17 +116,15 @@ class Reorder:
             self._first += 1
 
     def _pattern_at(self, start: int) -> tuple[str, ...] | None:
-        for pattern in STARTS.get(self._ops[start], ()):
+        for pattern in self._patterns[start]:
             if self._matches(pattern, start):
                 return pattern
         return None
 
     def _matches(self, pattern: tuple[str, ...], start: int) -> bool:
-        end = start + len(pattern)
-        return (
-            end <= len(self._ops)
-            and tuple(self._ops[start:end]) == pattern
-            and not any(self._used[start:end])
+        """Whether all of a pattern that is there has yet to run."""
+        return pattern in self._patterns[start] and not any(
+            self._used[start : start + len(pattern)]
         )
 
     def _keep_together(self, pattern: tuple[str, ...]) -> None:
@@ -297,6 +295,12 @@ class Reorder:
                 members.add(j)
 
 
+def _patterns_at(names: Sequence[str], start: int) -> list[tuple[str, ...]]:
+    """The patterns that the operations from there on are."""
+    starting = STARTS.get(names[start], ())
+    return [p for p in starting if tuple(names[start : start + len(p)]) == p]
+
+
 def _fuses_product(
     unary: GraphTensor, other: GraphTensor, product: GraphTensor
 ) -> bool:
@@ -317,25 +321,22 @@ def _dependencies(
     It reads them, reads or writes the memory that they write, or writes what they read.
     """
     at: dict[int, int] = {}
-    writers: dict[int, list[int]] = defaultdict(list)  # by the memory written
-    solid: dict[int, list[int]] = defaultdict(list)  # likewise, views left out
-    readers: dict[int, list[int]] = defaultdict(list)  # by the memory read
+    writers: dict[int, list[int]] = {}  # by the memory written
+    solid: dict[int, list[int]] = {}  # likewise, views left out
+    readers: dict[int, list[int]] = {}  # by the memory read
     result: list[list[int]] = []
     for j, node in enumerate(nodes):
-        base = _base(node)
-        needed = set(writers[base])
-        needed.update(at[id(src)] for src in node.src if id(src) in at)
+        base = id(node.view_src or node)
+        needed = {at[id(src)] for src in node.src if id(src) in at}
+        needed.update(writers.get(base, ()))
         if not empty[j]:
-            needed.update(readers[base])
-            for read in map(_base, node.src):
-                needed.update(solid[read])
-                readers[read].append(j)
-            solid[base].append(j)
+            needed.update(readers.get(base, ()))
+            for src in node.src:
+                read = id(src.view_src or src)
+                needed.update(solid.get(read, ()))
+                readers.setdefault(read, []).append(j)
+            solid.setdefault(base, []).append(j)
         at[id(node)] = j
-        writers[base].append(j)
+        writers.setdefault(base, []).append(j)
         result.append([c for c in needed if j - c < 2 * AHEAD])
     return result
-
-
-def _base(tensor: GraphTensor) -> int:
-    return id(tensor if tensor.view_src is None else tensor.view_src)

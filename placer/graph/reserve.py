@@ -16,9 +16,11 @@ from placer.graph.allocate import Allocator
 from placer.graph.backends import host_rules, rules_of
 from placer.graph.build import Batch, Build, Layout
 from placer.graph.families import graph_of
+from placer.graph.fold import folds, is_steady, unfolded
 from placer.graph.schedule import Scheduler
 
 if TYPE_CHECKING:
+    from placer.graph.fold import Fold
     from placer.graph.graph import Graph
     from placer.graph.schedule import Schedule
     from placer.model import ModelShape
@@ -58,6 +60,7 @@ def reserve(
     *,
     pipelined: bool,
     graph: GraphOf = graph_of,
+    is_folded: bool = True,
 ) -> Reserve:
     """The compute buffers and graph splits of a placement.
 
@@ -68,27 +71,21 @@ def reserve(
         pipelined: whether batches overlap over the devices, which takes copies of
             all that crosses from one to another.
         graph: which of the model's graphs.
+        is_folded: whether layers that repeat are left out where that changes nothing;
+            NextN layers are not among those.
 
     Raises:
         UnknownGraphError: placer has no graph for the architecture.
     """
-    rules = [rules_of(name) for name in layout.backends]
     scheduler = Scheduler(
-        rules,
+        [rules_of(name) for name in layout.backends],
         op_offload=workload.op_offload,
         n_copies=PIPELINE_COPIES if pipelined else 1,
     )
-    builder = _Builder(shape, workload, scheduler, graph)
-    decode, layout = builder.resolved(layout)
-    _, prefill = builder.scheduled(layout, prefill_batch(workload))
-    scheduler.optimize(prefill)
-    first = layout.backends[0] if layout.backends else None
-    n_bytes = Allocator([*rules, host_rules(first)]).run(prefill)
-    return Reserve(
-        device_bytes=n_bytes[:-1],
-        host_bytes=n_bytes[-1],
-        graph_splits=(len(prefill.splits), len(decode.splits)),
-    )
+    tried = folds(shape, layout) if is_folded else (unfolded(shape),)
+    builders = (_Builder(shape, workload, scheduler, graph, fold) for fold in tried)
+    found = (builder.reserved(layout) for builder in builders)
+    return next(one for one in found if one is not None)
 
 
 class _Builder:
@@ -100,11 +97,40 @@ class _Builder:
         workload: Workload,
         scheduler: Scheduler,
         graph: GraphOf,
+        fold: Fold,
     ) -> None:
         self._shape = shape
         self._workload = workload
         self._scheduler = scheduler
         self._graph = graph
+        self._fold = fold
+
+    def reserved(self, layout: Layout) -> Reserve | None:
+        """What both graphs take, None where it is not sure without all layers."""
+        fold = self._fold
+        decode, layout = self.resolved(layout)
+        _, prefill = self.scheduled(layout, prefill_batch(self._workload))
+        marks, decode_marks = fold.marks(prefill), fold.marks(decode)
+        if marks is None or decode_marks is None:
+            return None
+        n_prefill = fold.n_splits(prefill, marks)
+        n_decode = fold.n_splits(decode, decode_marks)
+        if n_prefill is None or n_decode is None:
+            return None
+        nodes = prefill.graph.nodes
+        blocks = [[nodes[place] for place in places] for places in marks]
+        self._scheduler.optimize(prefill)
+        first = layout.backends[0] if layout.backends else None
+        rules = [rules_of(name) for name in layout.backends]
+        allocator = Allocator([*rules, host_rules(first)])
+        n_bytes = allocator.run(prefill, [node for block in blocks for node in block])
+        if not is_steady(allocator, blocks):
+            return None
+        return Reserve(
+            device_bytes=n_bytes[:-1],
+            host_bytes=n_bytes[-1],
+            graph_splits=(n_prefill, n_decode),
+        )
 
     @property
     def _demands_flash_attn(self) -> bool:
@@ -114,7 +140,8 @@ class _Builder:
 
     def scheduled(self, layout: Layout, batch: Batch) -> tuple[Build, Schedule]:
         """A graph with a backend for every node."""
-        build = Build(self._shape, self._workload, layout, batch)
+        layers = self._fold.layers
+        build = Build(self._shape, self._workload, layout, batch, layers)
         return build, self._scheduler.split(self._graph(build))
 
     def resolved(self, layout: Layout) -> tuple[Schedule, Layout]:

@@ -149,7 +149,7 @@ def deepseek32(build: Build) -> Graph:
     x = build.embedded()
     pos, inp, out_ids = build.positions(), sparse_input(build), build.out_ids()
     best: GraphTensor | None = None
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         short = short_queries(build, y, il)
         if best is None or build.shape.layers[il].index_k:
@@ -202,7 +202,7 @@ def dots3note(build: Build) -> Graph:
     )
     window = attention_input(build, max(cells, default=0), values=False, rotated=False)
     out_ids = build.out_ids()
-    for il in range(build.n_layer):
+    for il in build.layers:
         y = build.layer_norm(x, il, "attn_norm")
         y = _gated_attention(build, y, (inp, window), pos, il)
         if il == build.n_layer - 1:

@@ -52,7 +52,7 @@ def standard(build: Build, recipe: Recipe) -> Graph:
         table = build.weight("position_embd.weight")
         if table is not None:
             x = ops.add(x, ops.get_rows(table, inputs.pos))
-    for il in range(build.n_layer):
+    for il in build.layers:
         is_last = il == build.n_layer - 1 and not (recipe.late_rows or recipe.all_rows)
         rows = inputs.out_ids if is_last else None
         if recipe.parallel:

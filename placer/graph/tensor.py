@@ -6,6 +6,7 @@ are files of llama.cpp build 11434.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from placer.gguf import type_size
@@ -119,6 +120,7 @@ class GraphTensor:
         return self.buffer if self.view_src is None else self.view_src.buffer
 
 
+@lru_cache(maxsize=4096)
 def strides(type_name: str, ne: Shape) -> Shape:
     """Bytes between elements of a tensor without gaps: ggml.c, ggml_new_tensor_impl."""
     block, n_bytes = type_size(type_name)

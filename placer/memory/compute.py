@@ -56,7 +56,14 @@ def _reserved(
     layout = layout_of(shape, workload, placement, machine)
     pipelined = is_pipelined(shape, placement, workload, machine)
     try:
-        found = reserve(shape, workload, layout, pipelined=pipelined, graph=graph)
+        found = reserve(
+            shape,
+            workload,
+            layout,
+            pipelined=pipelined,
+            graph=graph,
+            is_folded=graph is graph_of,
+        )
     except UnknownGraphError:
         return None
     if placement.main_gpu is None:
