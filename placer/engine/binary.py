@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,45 +157,45 @@ def _in_engine_order(devices: list[Device], endpoints: list[str]) -> list[Device
         MachineError: an endpoint did not answer.
     """
     remote = [device for device in devices if device.backend == "RPC"]
-    if len(remote) < len(endpoints):
+    answering = {device.description for device in remote}
+    silent = [endpoint for endpoint in endpoints if endpoint not in answering]
+    if silent:
+        n_answer = len(endpoints) - len(silent)
         raise MachineError(
-            f"{len(endpoints)} RPC endpoints are named, {len(remote)} answer",
-            hint="start an rpc-server at each: " + ", ".join(endpoints),
+            f"{len(endpoints)} RPC endpoints are named, {n_answer} answer",
+            hint="start an rpc-server at each: " + ", ".join(silent),
         )
     return remote + [device for device in devices if device.backend != "RPC"]
 
 
 def parse_devices(text: str, rpc: str | None = None) -> tuple[Device, ...]:
-    """The devices of the output of ``--list-devices`` (arg.cpp:1139)."""
+    """The devices of the output of ``--list-devices`` (arg.cpp:1139).
+
+    An RPC device's description is the endpoint of its server, and what ``-ot`` calls
+    its memory carries that and the device's index inside it.
+    """
     endpoints = rpc.split(",") if rpc else []
+    inside: Counter[str] = Counter()
     found = []
     for line in text.splitlines():
         match = DEVICE_LINE.match(line)
         if match is None:
             continue
+        buffer_type, description = match["name"], match["description"]
+        if buffer_type.startswith("RPC") and description in endpoints:
+            # The endpoint, and which of its devices: ggml-rpc.cpp:1094 and 2355.
+            buffer_type = f"RPC{inside[description]}[{description}]"
+            inside[description] += 1
         found.append(
             Device(
                 name=match["name"],
-                buffer_type=_buffer_type(match["name"], endpoints),
-                description=match["description"],
+                buffer_type=buffer_type,
+                description=description,
                 total_bytes=from_mib(int(match["total"])),
                 free_bytes=from_mib(int(match["free"])),
             )
         )
     return tuple(_in_engine_order(found, endpoints))
-
-
-def _buffer_type(name: str, endpoints: list[str]) -> str:
-    """What ``-ot`` calls the memory of a device.
-
-    An RPC device's buffer carries the endpoint and the index inside it, which is 0
-    for a server of one device: ggml-rpc.cpp:766.
-    """
-    if name.startswith("RPC") and name[3:].isdigit():
-        index = int(name[3:])
-        if index < len(endpoints):
-            return f"RPC0[{endpoints[index]}]"
-    return name
 
 
 def _path_or_none(text: str | None) -> Path | None:

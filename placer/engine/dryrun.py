@@ -55,7 +55,7 @@ def dry_run(
     own, drafts = apart(lines)
     facts = read_log(own)
     if "none" not in args:
-        _require_all(facts, machine)
+        require_all(facts, machine)
     said = estimate_of(facts, machine)
     drafting = estimate_of(read_log(drafts), machine)
     if said is None or drafting is None:
@@ -93,7 +93,12 @@ def _without_model(said: MemoryEstimate) -> tuple[MemoryBreakdown, ...]:
     return tuple(replace(held, model_bytes=0) for held in (*said.devices, said.host))
 
 
-def _require_all(facts: LogFacts, machine: Machine) -> None:
+def require_all(facts: LogFacts, machine: Machine) -> None:
+    """Check that the engine uses every device that it lists.
+
+    Raises:
+        MachineError: it leaves one out by itself; ``-ts`` would mean other devices.
+    """
     listed = [d.name for d in machine.devices]
     used = [row.device for row in facts.breakdown if row.device in listed]
     if used and used != listed:
