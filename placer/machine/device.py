@@ -55,6 +55,11 @@ class Device:
         bandwidth_bytes_per_s: of its memory, by a machine file; None where not known.
         link_generation: of its PCIe link, by a machine file; None where not known.
         link_width: lanes of that link.
+        flops_per_s: multiplications and additions of 16-bit matrices, by a data sheet;
+            None where not known.
+        network_bytes_per_s: of the way to a device of another machine, RPC; None where
+            not known.
+        network_latency_s: of a message to it and back; likewise.
         free_is_assumed: whether nobody has seen the free memory.
         overhead_bytes: what the backend takes beside the engine's buffers once it
             computes, which no reservation shows.
@@ -69,6 +74,9 @@ class Device:
     bandwidth_bytes_per_s: float | None = None
     link_generation: int | None = None
     link_width: int | None = None
+    flops_per_s: float | None = None
+    network_bytes_per_s: float | None = None
+    network_latency_s: float | None = None
     free_is_assumed: bool = False
     overhead_bytes: int = 0
 
@@ -80,6 +88,20 @@ class Device:
     def overhead_under(self, n_bytes: int) -> int:
         """The overhead where so much is held: none where nothing is."""
         return self.overhead_bytes if n_bytes else 0
+
+    @property
+    def bandwidth(self) -> float | None:
+        """Of its memory, in bytes a second: by NVML, else by a machine file."""
+        seen = None if self.nvml is None else self.nvml.bandwidth_bytes_per_s
+        return seen or self.bandwidth_bytes_per_s
+
+    @property
+    def link(self) -> tuple[int | None, int | None]:
+        """Generation and lanes of its PCIe link: by NVML, else by a machine file."""
+        seen = self.nvml
+        if seen is not None and seen.link_generation and seen.link_width:
+            return seen.link_generation, seen.link_width
+        return self.link_generation, self.link_width
 
     @property
     def backend(self) -> str:

@@ -30,6 +30,9 @@ DEVICE_KEYS = {
     "bandwidth_gb_per_s": (int, float),
     "pcie_generation": int,
     "pcie_lanes": int,
+    "tflops": (int, float),
+    "network_gbit_per_s": (int, float),
+    "network_latency_us": (int, float),
 }
 HOST_KEYS = {"total_mib": int, "free_mib": int, "bandwidth_gb_per_s": (int, float)}
 Table = dict[str, Any]
@@ -57,6 +60,38 @@ def load_machine(text: str) -> Machine:
     machine = _together(parts)
     require_devices(machine.devices)
     return machine
+
+
+def with_data_sheets(machine: Machine) -> Machine:
+    """The machine, its cards with what the files of such cards say of their speed.
+
+    A card is known by the name that its driver gives it.
+    """
+    if all(device.bandwidth and device.flops_per_s for device in machine.devices):
+        return machine
+    sheets = {
+        device.description: device
+        for name in machine_names()
+        for device in load_machine(name).devices
+    }
+    return replace(
+        machine,
+        devices=tuple(
+            _with_sheet(device, sheets.get(device.description))
+            for device in machine.devices
+        ),
+    )
+
+
+def _with_sheet(device: Device, sheet: Device | None) -> Device:
+    if sheet is None:
+        return device
+    bandwidth = device.bandwidth_bytes_per_s or sheet.bandwidth_bytes_per_s
+    return replace(
+        device,
+        bandwidth_bytes_per_s=bandwidth,
+        flops_per_s=device.flops_per_s or sheet.flops_per_s,
+    )
 
 
 def _path(name: str) -> Path:
@@ -135,7 +170,7 @@ def _machine(table: Table, path: Path) -> Machine:
         host_total_bytes=_bytes(memory.get("total_mib")),
         host_free_bytes=_bytes(memory.get("free_mib")),
         name=top.get("name", path.stem),
-        host_bandwidth_bytes_per_s=_speed(memory),
+        host_bandwidth_bytes_per_s=_scaled(memory, "bandwidth_gb_per_s", GB),
         is_unified=top.get("unified", False),
         sources=tuple(map(str, top.get("sources", ()))),
     )
@@ -158,9 +193,12 @@ def _device(row: Any) -> Device:
         description=given.get("description", backend),
         total_bytes=from_mib(total_mib),
         free_bytes=from_mib(free_mib),
-        bandwidth_bytes_per_s=_speed(given),
+        bandwidth_bytes_per_s=_scaled(given, "bandwidth_gb_per_s", GB),
         link_generation=given.get("pcie_generation"),
         link_width=given.get("pcie_lanes"),
+        flops_per_s=_scaled(given, "tflops", 1e12),
+        network_bytes_per_s=_scaled(given, "network_gbit_per_s", GB / 8),
+        network_latency_s=_scaled(given, "network_latency_us", 1e-6),
         free_is_assumed=given.get("free_is_assumed", "free_mib" not in given),
     )
 
@@ -186,6 +224,15 @@ def _bytes(n_mib: int | None) -> int | None:
     return None if n_mib is None else from_mib(n_mib)
 
 
-def _speed(table: Table) -> float | None:
-    speed = table.get("bandwidth_gb_per_s")
-    return None if speed is None else speed * GB
+def _scaled(table: Table, key: str, unit: float) -> float | None:
+    """A figure above 0 in its unit, None where it is not given.
+
+    Raises:
+        InputError: nothing can be that slow.
+    """
+    figure = table.get(key)
+    if figure is None:
+        return None
+    if not 0 < figure < float("inf"):
+        raise InputError(f"{key} is {figure}", hint="give a number above 0")
+    return float(figure) * unit
