@@ -1,0 +1,183 @@
+"""Tokens per second of a placement, with an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from placer.model.shape import is_expert
+from placer.speed.route import hop, homes_of_tensors, hops, layer_route
+from placer.speed.times import Times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from placer.gguf import Tensor
+    from placer.machine import Machine
+    from placer.placement import Placement
+    from placer.speed.table import CostTable
+
+# Batches in flight at most: GGML_SCHED_MAX_COPIES, ggml-backend.cpp:911 of build 11434.
+COPIES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure between two others, in tokens per second."""
+
+    low: float
+    mid: float
+    high: float
+
+    @classmethod
+    def around(cls, mid: float, spread: tuple[float, float]) -> Interval:
+        """The figure with what lies between so many times less and more."""
+        return cls(low=mid * spread[0], mid=mid, high=mid * spread[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What a placement is predicted to do, at a depth.
+
+    Attributes:
+        decode: tokens written per second by one slot.
+        prefill: tokens of a prompt read per second.
+        depth: tokens in the cache.
+        by_home: seconds of a token on each home, hops not among them; the CPU last.
+        hops_s: seconds of a token on the way between homes.
+    """
+
+    decode: Interval
+    prefill: Interval
+    depth: int
+    by_home: tuple[float, ...]
+    hops_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Where the time goes.
+
+    Attributes:
+        by_home: seconds on each home, the CPU last.
+        hops: on the way between them.
+    """
+
+    by_home: tuple[Times, ...]
+    hops: Times
+
+    @property
+    def total(self) -> Times:
+        """One after the other."""
+        return sum(self.by_home, self.hops)
+
+
+def predict(
+    table: CostTable, placement: Placement, machine: Machine, *, pipelined: bool
+) -> Speed:
+    """The speed of any placement, a hand-made one too.
+
+    Args:
+        table: what everything costs.
+        placement: where everything is.
+        machine: its devices, for the names of their buffers.
+        pipelined: whether batches of a prompt overlap over the devices.
+    """
+    cal = table.rates.calibration
+    used = spent(table, placement, machine)
+    token = _of_token(used, table, pipelined=pipelined)
+    decode, prefill = 1 / token.decode_s, 1 / token.prefill_s
+    return Speed(
+        decode=Interval.around(decode * cal.decode_factor, cal.decode_spread),
+        prefill=Interval.around(prefill * cal.prefill_factor, cal.prefill_spread),
+        depth=table.depth,
+        by_home=tuple(times.decode_s for times in used.by_home),
+        hops_s=used.hops.decode_s,
+    )
+
+
+def cost_of_placement(
+    table: CostTable, placement: Placement, machine: Machine, *, pipelined: bool
+) -> Times:
+    """Seconds of a token written, and of a token of a prompt read."""
+    used = spent(table, placement, machine)
+    return _of_token(used, table, pipelined=pipelined)
+
+
+def _of_token(used: Spent, table: CostTable, *, pipelined: bool) -> Times:
+    total = used.total
+    batch_s = overlapped_s(used, table) if pipelined else total.prefill_s
+    return Times(decode_s=total.decode_s, prefill_s=batch_s / table.n_tokens)
+
+
+def overlapped_s(used: Spent, table: CostTable) -> float:
+    """Seconds of a physical batch where the devices work on several at once.
+
+    The first of a logical batch passes all devices; each other one waits for the
+    slowest of them only, as far as so many are in flight.
+    """
+    total = used.total.prefill_s
+    n = min(batches_in_flight(table), COPIES)
+    slowest = max(times.prefill_s for times in used.by_home)
+    return (total + (n - 1) * slowest) / n
+
+
+def batches_in_flight(table: CostTable) -> int:
+    """Physical batches of a logical one."""
+    return max(table.workload.batch // max(table.n_tokens, 1), 1)
+
+
+def spent(table: CostTable, placement: Placement, machine: Machine) -> Spent:
+    """The time of a token and of a batch, home by home."""
+    table = table.of(placement)
+    cpu = table.rates.cpu
+    slots = placement.slot_devices(table.shape.n_slots)
+    homes = [cpu if device is None else device for device in slots]
+    moved = homes_of_tensors(
+        {e.tensor: e.buffer for e in placement.exceptions}, machine.buffer_types
+    )
+    by_home = [Times() for _ in range(cpu + 1)]
+    total, at = Times(), cpu
+    for slot, home in enumerate(homes):
+        route = _slot_route(table, slot, home, moved)
+        total += hop(table, at, route[0]) + hops(table, route)
+        at = route[-1]
+        for place, times in _slot_times(table, slot, home, moved):
+            by_home[place] += times
+    return Spent(by_home=tuple(by_home), hops=total + hop(table, at, cpu))
+
+
+def _slot_route(
+    table: CostTable, slot: int, home: int, moved: Mapping[str, int]
+) -> list[int]:
+    """The homes that a slot visits."""
+    if slot == table.shape.n_layer_all:
+        return [home]
+    layer = table.shape.layers[slot]
+    if table.workload.kv_offload and not any(t.name in moved for t in layer.tensors):
+        return [home]
+
+    def home_of(tensor: Tensor) -> int:
+        return moved.get(tensor.name, home)
+
+    return layer_route(table, slot, home, home_of)
+
+
+def _slot_times(
+    table: CostTable, slot: int, home: int, moved: Mapping[str, int]
+) -> list[tuple[int, Times]]:
+    """The times of a slot, each with the home where they pass."""
+    found = [(home, table.slot(slot, home))]
+    is_layer = slot < table.shape.n_layer_all
+    tensors = table.shape.layers[slot].tensors if is_layer else ()
+    for tensor in tensors:
+        place = moved.get(tensor.name, home)
+        if place != home and not is_expert(tensor.name):
+            here, there = (table.dense(tensor, at) for at in (home, place))
+            found += [(home, Times() - here), (place, there)]
+    for index, group in enumerate(table.groups[slot]):
+        # A matrix decides for its bias.
+        main = max(group.tensors, key=lambda t: t.n_bytes)
+        place = moved.get(main.name, home)
+        found.append((place, table.group(slot, index, place)))
+    return found
