@@ -129,16 +129,20 @@ def _patterns(tensors: Sequence[str], names: Sequence[str]) -> list[str]:
 def _shortest(
     block: str, suffixes: frozenset[str], group: set[str], names: Sequence[str]
 ) -> str:
-    tails = ["", "ffn_.*_exps", EXPERTS, _alternation(suffixes)]
-    candidates = (block + tail for tail in tails)
-    return next(
-        (c for c in candidates if _matches(c, names) == group), block + tails[-1]
-    )
+    """The shortest pattern that matches these tensors of these layers and no other."""
+    stems = {suffix.rpartition(".")[0] or suffix for suffix in suffixes}
+    tails = ["", ".*exps", "ffn_.*_exps", EXPERTS, _alternation(stems)]
+    inner = {stem.removeprefix("ffn_").removesuffix("_exps") for stem in stems}
+    if {f"ffn_{part}_exps" for part in inner} == stems:
+        tails.append(f"ffn_{_alternation(inner)}_exps")
+    exact = block + _alternation(suffixes)
+    fitting = [block + tail for tail in tails if _matches(block + tail, names) == group]
+    return min([*fitting, exact], key=len)
 
 
-def _alternation(suffixes: frozenset[str]) -> str:
-    stems = sorted(re.escape(suffix) for suffix in suffixes)
-    return stems[0] if len(stems) == 1 else f"({'|'.join(stems)})"
+def _alternation(words: Iterable[str]) -> str:
+    escaped = sorted(re.escape(word) for word in words)
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
 def _suffixes_by_layer(tensors: Iterable[str]) -> Mapping[int, frozenset[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.memory import context_bytes_by_layer
@@ -10,8 +10,6 @@ from placer.memory.weights import allocated_bytes
 from placer.model.shape import is_expert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from placer.model import ModelShape
     from placer.placement import Workload
 
@@ -34,13 +32,6 @@ class SlotCosts:
     def n_slots(self) -> int:
         """Layers and the output."""
         return len(self.fixed)
-
-    def with_beside(self, beside: Sequence[int]) -> SlotCosts:
-        """The same with so many bytes more in each slot; none where it is empty."""
-        if not beside:
-            return self
-        fixed = tuple(a + b for a, b in zip(self.fixed, beside, strict=True))
-        return replace(self, fixed=fixed)
 
     @property
     def total_bytes(self) -> int:

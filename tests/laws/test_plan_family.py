@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from placer.memory import estimate_memory
 from placer.placement import Strategy, Workload, placement_args, placement_from_args
 from placer.plan import Family, Spread
-from placer.plan.plan import families_for, settle
+from placer.plan.settle import families_for, settle
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import KIB, MIB
 

@@ -15,7 +15,7 @@ from placer.engine.judge import Outcome
 from placer.errors import SearchError
 from placer.placement import Strategy, Workload
 from placer.plan import Family, Spread
-from placer.plan.plan import families_for
+from placer.plan.settle import families_for
 from placer.search.search import Found, Search
 from placer.testing.fake_search import Arithmetic, ListJournal, fake_load_test
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape

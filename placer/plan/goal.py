@@ -1,0 +1,50 @@
+"""What a plan is to be best at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from placer.speed.times import Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What a second of each kind is worth.
+
+    Attributes:
+        decode: for a token that is written.
+        prefill: for a token of a prompt that is read.
+    """
+
+    decode: float
+    prefill: float
+
+    def of_token(self, times: Times) -> float:
+        """Seconds of a token written and of a token read, weighed."""
+        return self.decode * times.decode_s + self.prefill * times.prefill_s
+
+
+class Goal(Enum):
+    """``--for``."""
+
+    DECODE = "decode"
+    PREFILL = "prefill"
+    BALANCED = "balanced"
+    CONTEXT = "context"
+
+    @property
+    def worth(self) -> Worth:
+        """What counts counts ten times as much as the other.
+
+        Balanced are eight tokens read for each one written. The largest context is
+        looked for among placements that are best at writing.
+        """
+        return {
+            Goal.DECODE: Worth(decode=1.0, prefill=0.1),
+            Goal.PREFILL: Worth(decode=0.1, prefill=1.0),
+            Goal.BALANCED: Worth(decode=1.0, prefill=8.0),
+            Goal.CONTEXT: Worth(decode=1.0, prefill=0.1),
+        }[self]

@@ -1,0 +1,323 @@
+"""The best placement of a model on a machine, by formula and speed model.
+
+The packer needs to know what compute buffers take, and they depend on the placement. So
+it is asked with a guess, what its answer really takes corrects the guess, and it is
+asked again, until they agree.
+
+Where everything fits on several devices the engine overlaps batches over them, which
+reads prompts faster and takes larger buffers. Both ways are packed, and the better one
+is chosen; where the engine would overlap but must not, an ``-ot`` that matches nothing
+keeps it from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from placer.memory.compute import is_pipelined
+from placer.memory.estimate import without_compute
+from placer.model.shape import is_expert
+from placer.placement import Placement, TensorException
+from placer.plan.goal import Goal
+from placer.plan.guess import Guess
+from placer.plan.pack import pack
+from placer.plan.packing import Packing, Room, Rules
+from placer.plan.pipeline import pack_pipelined
+from placer.plan.settle import unpipelined
+from placer.speed.predict import COPIES, batches_in_flight, cost_of_placement
+from placer.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from placer.machine import Machine
+    from placer.plan.settle import ComputeOf
+    from placer.speed import CostTable
+
+# In the order in which they are tried.
+RULES = (
+    Rules(experts_on_cpu=False, layers_on_cpu=False),
+    Rules(experts_on_cpu=True, layers_on_cpu=False),
+    Rules(experts_on_cpu=True, layers_on_cpu=True),
+)
+ROUNDS = 4
+# To this the least shortfall is searched for.
+SHORT_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A placement that fits, and is the best by the speed model.
+
+    Attributes:
+        placement: where everything goes.
+        cost: in seconds, weighed by the goal.
+        gap: by what share something better could exist at most.
+    """
+
+    placement: Placement
+    cost: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What is packed.
+
+    Attributes:
+        goal: what it is to be best at.
+        rules: what may be on the CPU.
+        device: the only device that may be used, None for all.
+        pipelined: whether batches overlap over the devices.
+    """
+
+    goal: Goal
+    rules: Rules
+    device: int | None = None
+    pipelined: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """A model on a machine.
+
+    Attributes:
+        table: what everything costs in time.
+        machine: the devices.
+        compute_of: what beside weights, context and ``beside`` a placement takes of
+            each device.
+        margins_bytes: to leave free on each device.
+        beside: bytes that follow each slot without being of the model.
+    """
+
+    table: CostTable
+    machine: Machine
+    compute_of: ComputeOf
+    margins_bytes: tuple[int, ...]
+    beside: Sequence[int] = ()
+    _guesses: dict[tuple[Rules, int | None, bool], Guess] = field(default_factory=dict)
+
+    def best(self, goal: Goal, device: int | None = None) -> Choice | None:
+        """The best placement that fits, on one device alone where it is named.
+
+        Experts go to the CPU only where not everything fits on devices, and whole
+        layers, their context with them, only where that does not do.
+        """
+        for rules in RULES:
+            found = self._best_by(goal, device, rules)
+            if found is not None:
+                return found
+        return None
+
+    def whole_on(self, goal: Goal, device: int) -> Choice | None:
+        """All of the model on one device; None where it has no room."""
+        return self._best_by(goal, device, RULES[0])
+
+    def afresh(self) -> Planner:
+        """The same with nothing guessed: what is known of compute buffers changed."""
+        return replace(self, _guesses={})
+
+    def with_more(self, device: int, n_bytes: int) -> Planner:
+        """The same with so many bytes more on a device."""
+        margins = tuple(
+            margin - n_bytes * (index == device)
+            for index, margin in enumerate(self.margins_bytes)
+        )
+        return replace(self, margins_bytes=margins)
+
+    def shortfall(self) -> int | None:
+        """Bytes more on each device with which something would fit; None for never."""
+        low, high = 0, max(d.total_bytes for d in self.machine.devices)
+        if not self._would_fit(high):
+            return None
+        while high - low > SHORT_BYTES:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._would_fit(middle) else (middle, high)
+        return high
+
+    def _would_fit(self, n_bytes: int) -> bool:
+        """Whether anything fits with so many bytes more on each device."""
+        margins = tuple(margin - n_bytes for margin in self.margins_bytes)
+        return replace(self, margins_bytes=margins).best(Goal.DECODE) is not None
+
+    def _best_by(self, goal: Goal, device: int | None, rules: Rules) -> Choice | None:
+        """The best under some rules, overlapping batches or not."""
+        if not self._is_possible(self._free(device), rules):
+            return None
+        found = [self._settled(Way(goal=goal, rules=rules, device=device))]
+        if device is None and not rules.experts_on_cpu and self._overlaps:
+            found.append(self._settled(Way(goal=goal, rules=rules, pipelined=True)))
+        choices = [choice for choice in found if choice is not None]
+        return min(choices, key=lambda choice: choice.cost, default=None)
+
+    @cached_property
+    def _overlaps(self) -> bool:
+        """Whether the engine would overlap batches, and it were of any use."""
+        split = self._proportional(None, on_cpu=False)
+        shape, work = self.table.shape, self.table.workload
+        return batches_in_flight(self.table) > 1 and is_pipelined(
+            shape, split, work, self.machine
+        )
+
+    def _settled(self, way: Way) -> Choice | None:
+        """The best of a way: asked, corrected and asked again."""
+        free, guess = self._free(way.device), self._guess(way)
+        best: Choice | None = None
+        for _ in range(ROUNDS):
+            choice = self._packed(
+                way, Room(free=free, used=guess.used, last=guess.last)
+            )
+            if choice is None:
+                break
+            compute = self.compute_of(choice.placement)
+            fits = self._fits(choice.placement, compute, free)
+            if fits and (best is None or choice.cost < best.cost):
+                best = choice
+            touched = self._touched(choice.placement)
+            if not guess.learn(touched, compute, fits=fits):
+                break
+        return None if best is None else self._without_need(best)
+
+    def _without_need(self, choice: Choice) -> Choice:
+        """Without an ``-ot`` against overlapping where the engine gives it up itself.
+
+        It does where its buffers do not fit then: llama-context.cpp:680.
+        """
+        placement = choice.placement
+        bare = replace(placement, unpipelined=False)
+        shape, work = self.table.shape, self.table.workload
+        if not placement.unpipelined:
+            return choice
+        if is_pipelined(shape, bare, work, self.machine):
+            free = [device.free_bytes for device in self.machine.devices]
+            if self._fits(bare, self.compute_of(bare), free):
+                return choice
+        return replace(choice, placement=bare)
+
+    def _packed(self, way: Way, room: Room) -> Choice | None:
+        """What the packer says, priced as the speed model does."""
+        packing = self._packing(way)
+        problem = packing.problem(room, way.rules)
+        if way.pipelined:
+            packed = pack_pipelined(problem, packing.pace().problem(room, way.rules))
+        else:
+            packed = pack(problem)
+        if packed is None:
+            return None
+        placement = packing.placement(problem, packed)
+        if not way.pipelined:
+            placement = unpipelined(placement)
+        cost = cost_of_placement(
+            self.table, placement, self.machine, pipelined=way.pipelined
+        )
+        return Choice(
+            placement=placement, cost=way.goal.worth.of_token(cost), gap=packed.gap
+        )
+
+    def _packing(self, way: Way) -> Packing:
+        table = self.table
+        if way.device is not None:
+            alone = Placement(split=self._all_on(way.device), main_gpu=way.device)
+            table = table.of(alone)
+        n = min(batches_in_flight(table), COPIES) if way.pipelined else 1
+        return Packing(
+            table=table,
+            machine=self.machine,
+            worth=way.goal.worth,
+            beside=self.beside,
+            in_flight=n,
+        )
+
+    def _all_on(self, device: int) -> tuple[int, ...]:
+        n = len(self.machine.devices)
+        return tuple(self.table.shape.n_slots if i == device else 0 for i in range(n))
+
+    def _free(self, device: int | None) -> tuple[int, ...]:
+        """Bytes of each device that may be taken; none but of the named one."""
+        return tuple(
+            max(d.usable_bytes - margin, 0) if device in (None, index) else 0
+            for index, (d, margin) in enumerate(
+                zip(self.machine.devices, self.margins_bytes, strict=True)
+            )
+        )
+
+    def _fits(
+        self, placement: Placement, compute: Sequence[int], free: Sequence[int]
+    ) -> bool:
+        """Whether weights, context, what is beside them and buffers are in the room."""
+        shape, work = self.table.shape, self.table.workload
+        bare = without_compute(shape, work, placement, self.machine)
+        beside = [0] * len(free)
+        homes = placement.slot_devices(shape.n_slots)
+        for n_bytes, home in zip(self.beside, homes, strict=False):
+            if home is not None:
+                beside[home] += n_bytes
+        return all(
+            not held.total_bytes or held.total_bytes + extra + buffers <= room
+            for held, extra, buffers, room in zip(
+                bare.devices, beside, compute, free, strict=True
+            )
+        )
+
+    def _touched(self, placement: Placement) -> list[tuple[int, bool]]:
+        """The devices that hold anything, and whether the output is there."""
+        buffers = {e.buffer for e in placement.exceptions}
+        holding = [i for i, n in enumerate(placement.split) if n]
+        return [
+            (index, bool(holding) and index == holding[-1])
+            for index, device in enumerate(self.machine.devices)
+            if placement.split[index] or device.buffer_type in buffers
+        ]
+
+    def _is_possible(self, free: Sequence[int], rules: Rules) -> bool:
+        """Whether what has to be on devices is no more than they have in all."""
+        if rules.layers_on_cpu:
+            return True
+        if rules.experts_on_cpu and not self.table.shape.is_moe:
+            return False
+        least = self._packing(Way(goal=Goal.DECODE, rules=rules)).least_bytes
+        wanted = least.dense if rules.experts_on_cpu else least.dense + least.experts
+        return wanted <= sum(free)
+
+    def _guess(self, way: Way) -> Guess:
+        """What compute buffers take: by a placement in the devices' proportions."""
+        key = (way.rules, way.device, way.pipelined)
+        if key not in self._guesses:
+            first = self._proportional(way.device, on_cpu=way.rules.experts_on_cpu)
+            if not way.pipelined:
+                first = unpipelined(first)
+            guess = Guess(n_devices=len(self.machine.devices))
+            guess.learn(self._touched(first), self.compute_of(first), fits=True)
+            self._guesses[key] = guess
+        return self._guesses[key]
+
+    def _proportional(self, device: int | None, *, on_cpu: bool) -> Placement:
+        """All slots by the memory of the devices, and half of the experts on the CPU.
+
+        If any may be there: what an answer looks like, roughly.
+        """
+        shape = self.table.shape
+        split = proportions(self._free(device), shape.n_slots)
+        start = 0
+        away: set[int] = set()
+        for n in split:
+            away.update(range(start + n // 2, start + n))
+            start += n
+        exceptions = {
+            TensorException(tensor=tensor.name, buffer="CPU")
+            for layer in shape.layers
+            for tensor in layer.tensors
+            if on_cpu and layer.index in away and is_expert(tensor.name)
+        }
+        return Placement(split=split, main_gpu=device, exceptions=frozenset(exceptions))
+
+
+def proportions(sizes: Sequence[int], n: int) -> tuple[int, ...]:
+    """Whole numbers with the sum ``n``, in proportion to sizes."""
+    ends = [n * done // max(sum(sizes), 1) for done in accumulate(sizes)]
+    given = [end - before for before, end in pairwise([0, *ends])]
+    given[-1] += n - sum(given)
+    return tuple(given)
