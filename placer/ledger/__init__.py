@@ -3,6 +3,7 @@
 from placer.ledger.correct import Correction, Overhead, correction, overhead
 from placer.ledger.entry import Entry, Key
 from placer.ledger.ledger import Ledger, default_path
+from placer.ledger.speeds import Pace, SpeedEntry, taught
 
 __all__ = [
     "Correction",
@@ -10,7 +11,10 @@ __all__ = [
     "Key",
     "Ledger",
     "Overhead",
+    "Pace",
+    "SpeedEntry",
     "correction",
     "default_path",
     "overhead",
+    "taught",
 ]

@@ -10,7 +10,9 @@ from placer.report.figures import (
     DASH,
     count_text,
     graph_splits_text,
+    interval_text,
     mib_text,
+    predicted_rate,
     rate_text,
     strategy_text,
 )
@@ -31,7 +33,9 @@ MEMORY = (
 )
 SPEED = (
     *text_columns("says"),
-    *figure_columns("graph splits", "prefill t/s", "decode t/s", "load s", "total s"),
+    *figure_columns(
+        "graph splits", "prefill t/s", "ubatch t/s", "decode t/s", "load s", "total s"
+    ),
 )
 READ = {
     Stage.LOADED.title: "load; its context was not filled",
@@ -75,12 +79,16 @@ def memory_table(study: StudyRecord, trial: Mapping[str, Any]) -> str:
 
 
 def speed_table(trial: Mapping[str, Any]) -> str:
-    """Graph splits by dry run and by observation, and what was measured."""
+    """Graph splits and speeds, a row for each source: prediction is no measurement."""
     said = trial["dry_run"]
     splits = None if said is None else said["graph_splits"]
-    unmeasured = [DASH] * 4
+    predicted = [
+        interval_text(predicted_rate(trial, f"{name}_tokens_per_s"))
+        for name in ("prefill", "decode")
+    ]
     measured = [
         trial["prompt_tokens_per_s"],
+        trial.get("prefill_tokens_per_s"),
         trial["decode_tokens_per_s"],
         trial["load_s"],
         trial["total_s"],
@@ -88,7 +96,8 @@ def speed_table(trial: Mapping[str, Any]) -> str:
     return table(
         SPEED,
         [
-            ["dry run", graph_splits_text(splits), *unmeasured],
+            ["dry run", graph_splits_text(splits), *[DASH] * 5],
+            ["predicted", DASH, DASH, *predicted, DASH, DASH],
             [
                 "observed",
                 graph_splits_text(trial["graph_splits"]),

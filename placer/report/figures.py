@@ -33,6 +33,28 @@ def rate_text(per_s: float | None) -> str:
     return DASH if per_s is None else f"{per_s:,.1f}"
 
 
+def predicted_rate(
+    trial: Mapping[str, Any], name: str
+) -> tuple[float, float, float] | None:
+    """The least, the middle and the most that the speed model said of a rate.
+
+    None in journals that were written before it said anything.
+    """
+    said = trial.get("predicted")
+    if said is None:
+        return None
+    low, mid, high = said[name]
+    return low, mid, high
+
+
+def interval_text(figures: tuple[float, float, float] | None) -> str:
+    """``"48.1 (38.5 to 57.7)"``."""
+    if figures is None:
+        return DASH
+    low, mid, high = map(rate_text, figures)
+    return f"{mid} ({low} to {high})"
+
+
 def count_text(n: int | None) -> str:
     """A whole number with separators."""
     return DASH if n is None else f"{n:,}"

@@ -42,11 +42,13 @@ process was seen to hold. *Left* is what was free before the launch, less the to
 Of the host's memory, weights that are mapped from the file are counted with all that
 lies between them, though a device may hold it."""
 ABOUT_SPEED = """\
-Prefill is the whole context, all slots together; decode is one slot alone. Graph
+Prefill is the whole context, all slots together. *Ubatch* is one slot alone that reads
+a prompt of one physical batch, decode is the same slot behind it. *Predicted* is what
+the speed model said before the launch, and between what the truth was expected. Graph
 splits are those of the prefill and of the decode graph, once where they are equal."""
-ABOUT_TRIED = (
-    "In the order of the launches. All figures are observed, none is estimated."
-)
+ABOUT_TRIED = """\
+In the order of the launches. All figures are observed but *predicted*, which is decode
+t/s by the speed model."""
 ABOUT_FAILURES = "Neither fitted nor out of memory, so they say nothing about size:"
 ABOUT_EXCLUDED = "Not launched, because weights and context alone are too much:"
 NO_BOUNDARY = "No launch of the search ran out of memory."

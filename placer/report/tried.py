@@ -9,6 +9,7 @@ from placer.report.figures import (
     graph_splits_text,
     mib_text,
     name_text,
+    predicted_rate,
     rate_text,
     split_text,
     strategy_text,
@@ -37,6 +38,7 @@ TRIED = (
         "MiB free",
         "graph splits",
         "prefill t/s",
+        "predicted",
         "decode t/s",
         "seconds",
     ),
@@ -49,7 +51,7 @@ EXCLUDED = (
 
 
 def tried_table(study: StudyRecord) -> str:
-    """Every answered launch; its figures are what was seen, none is an estimate."""
+    """Every answered launch, with what was seen, and how fast it was expected."""
     return table(TRIED, [_tried_row(study, trial) for trial in study.trials])
 
 
@@ -95,6 +97,7 @@ def evidence_lines(trial: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tried_row(study: StudyRecord, trial: Mapping[str, Any]) -> list[str]:
+    predicted = predicted_rate(trial, "decode_tokens_per_s")
     return [
         str(trial["number"]),
         strategy_text(trial),
@@ -106,6 +109,7 @@ def _tried_row(study: StudyRecord, trial: Mapping[str, Any]) -> list[str]:
         mib_text(trial["free_bytes"]),
         graph_splits_text(trial["graph_splits"]),
         rate_text(trial["prompt_tokens_per_s"]),
+        rate_text(None if predicted is None else predicted[1]),
         rate_text(trial["decode_tokens_per_s"]),
         rate_text(trial["total_s"]),
     ]

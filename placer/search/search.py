@@ -10,7 +10,7 @@ from placer.engine.judge import Outcome, Verdict, judge
 from placer.errors import InputError, PlacerError, SearchError
 from placer.memory import MemoryEstimate, estimate_memory
 from placer.placement import Placement, Workload, placement_args
-from placer.plan.plan import families_for, formula_compute, formula_of, settle
+from placer.plan.settle import families_for, formula_compute, formula_of, settle
 from placer.search.events import (
     Event,
     FamilySkipped,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from placer.machine import Machine
     from placer.model import ModelShape
     from placer.plan import Family, Spread
+    from placer.search.forecast import Forecast
     from placer.search.journal import Journal
 
 # Dry runs at most until spread and compute buffers agree.
@@ -64,6 +65,7 @@ class Search:
         extra_args: the user's own flags, passed through.
         journal: where everything is written before the next launch.
         on_event: told of all that happens.
+        forecast: says how fast a launch will be; None to go without.
     """
 
     test: LoadTest
@@ -71,6 +73,7 @@ class Search:
     extra_args: tuple[str, ...]
     journal: Journal
     on_event: Callable[[Event], None]
+    forecast: Forecast | None = None
     best: Trial | None = None
     trials: list[Trial] = field(default_factory=list)
     shortfalls: list[FamilySkipped] = field(default_factory=list)
@@ -145,6 +148,7 @@ class Search:
             formula=estimate_memory(test.shape, test.workload, placement, test.machine),
             dry_run=self.dry_run(placement, f"{number:03d}-dry-run"),
             purpose=purpose,
+            speed=None if self.forecast is None else self.forecast.speed(placement),
         )
 
     def dry_run(self, placement: Placement, name: str) -> MemoryEstimate | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from placer.memory import MemoryEstimate
     from placer.placement import Placement, Strategy
     from placer.plan import Spread
+    from placer.speed import Interval, Speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Probe:
         formula: what placer's formula says.
         dry_run: what the engine's dry run says, None if it would not.
         purpose: why it is asked.
+        speed: what the speed model says that the load test will measure of one slot
+            alone; None where it says nothing.
     """
 
     number: int
@@ -38,6 +41,7 @@ class Probe:
     formula: MemoryEstimate
     dry_run: MemoryEstimate | None
     purpose: str
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,18 @@ class Trial:
     probe: Probe
     observation: Observation
     verdict: Verdict
+
+    @property
+    def decode_tokens_per_s(self) -> float | None:
+        """What one slot alone wrote."""
+        single = self.observation.single
+        return None if single is None else single.decoded_tokens_per_s or None
+
+    @property
+    def prefill_tokens_per_s(self) -> float | None:
+        """What one slot alone read: a prompt of one physical batch."""
+        single = self.observation.single
+        return None if single is None else single.prompt_tokens_per_s or None
 
 
 def probe_record(probe: Probe) -> dict[str, Any]:
@@ -60,6 +76,7 @@ def probe_record(probe: Probe) -> dict[str, Any]:
         "formula": memory_record(probe.formula),
         "dry_run": None if probe.dry_run is None else memory_record(probe.dry_run),
         "purpose": probe.purpose,
+        "predicted": None if probe.speed is None else _speed_record(probe.speed),
     }
 
 
@@ -85,12 +102,23 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "pipelined": seen.facts.pipelined,
         "prompt_tokens": seen.prompt_tokens,
         "prompt_tokens_per_s": _rounded(seen.prompt_tokens_per_s),
-        "decode_tokens_per_s": None
-        if seen.single is None
-        else _rounded(seen.single.decoded_tokens_per_s),
+        "prefill_tokens_per_s": _rounded(trial.prefill_tokens_per_s),
+        "decode_tokens_per_s": _rounded(trial.decode_tokens_per_s),
         "load_s": _rounded(seen.load_s),
         "total_s": _rounded(seen.total_s),
     }
+
+
+def _speed_record(speed: Speed) -> dict[str, Any]:
+    return {
+        "depth": speed.depth,
+        "decode_tokens_per_s": _interval(speed.decode),
+        "prefill_tokens_per_s": _interval(speed.prefill),
+    }
+
+
+def _interval(found: Interval) -> list[float]:
+    return [round(figure, 2) for figure in (found.low, found.mid, found.high)]
 
 
 def _rounded(value: float | None) -> float | None:

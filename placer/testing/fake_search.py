@@ -17,7 +17,7 @@ from placer.engine.log import AllocationFailure, BreakdownRow, LogFacts, Phase
 from placer.engine.observation import Observation, Stage
 from placer.memory.compute import is_pipelined
 from placer.placement import placement_from_args
-from placer.plan.plan import unpipelined
+from placer.plan.settle import unpipelined
 from placer.search.journal import Journal
 from placer.testing.fake_log import Log
 from placer.testing.fake_memory import true_needs

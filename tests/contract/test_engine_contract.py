@@ -19,7 +19,7 @@ from placer.gguf import read_gguf
 from placer.memory import MemoryEstimate, estimate_memory
 from placer.model import ModelShape, model_shape
 from placer.placement import Placement, Workload
-from placer.plan.plan import unpipelined
+from placer.plan.settle import unpipelined
 from placer.search.search import launch_args
 from placer.testing.fake_engine import fake_engine
 from placer.testing.fake_shapes import fake_machine

@@ -15,7 +15,7 @@ from placer.engine.loadtest import LoadTest
 from placer.engine.observation import Proof
 from placer.placement import Strategy
 from placer.plan import Family, Spread
-from placer.plan.plan import families_for
+from placer.plan.settle import families_for
 from placer.search.search import launch_args
 from placer.testing.models import write_llama, write_qwen3moe
 

@@ -16,6 +16,7 @@ from placer.placement import Placement, Strategy, Workload
 from placer.plan import Spread
 from placer.search.journal import SCHEMA, Journal
 from placer.search.trial import Probe, Trial, probe_record, trial_record
+from placer.speed import Interval, Speed
 from placer.units import MIB, from_mib
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ WORKLOAD = Workload(ctx=8192, batch=2048, ubatch=512, type_k="q8_0", type_v="q8_
 # Twelve layers of these sizes, and the output as the thirteenth slot.
 DENSE_MIB, EXPERTS_MIB, CONTEXT_MIB, OUTPUT_MIB = 4.25, 55.5, 1.0625, 24.0
 COMPUTE_MIB = (30.25, 20.5)
+SPEED = Speed(
+    decode=Interval.around(48.0, (0.8, 1.2)),
+    prefill=Interval.around(1100.0, (0.5, 1.6)),
+    depth=512,
+    by_home=(0.01, 0.005, 0.005),
+    hops_s=0.0008,
+)
 PHASES = (Phase.WEIGHTS, Phase.CONTEXT, Phase.COMPUTE)
 
 
@@ -106,6 +114,7 @@ def probe(
     strategy: Strategy = Strategy.EXPERTS_ON_CPU,
     slots: tuple[int, int] = (7, 6),
     will_dry_run: bool = True,
+    speed: Speed | None = SPEED,
 ) -> Probe:
     """A question about the twelve layers."""
     spread = Spread(slots=slots, kept=kept)
@@ -121,6 +130,7 @@ def probe(
         formula=estimate(spread, "formula"),
         dry_run=estimate(spread, "dry-run") if will_dry_run else None,
         purpose="one step more",
+        speed=speed,
     )
 
 
@@ -310,7 +320,7 @@ def write_proved(logs: Path) -> Path:
 
 def write_broken_off(logs: Path) -> Path:
     """A later search of the same profile, killed while it wrote a record."""
-    question = probe(1, (4, 3))
+    question = probe(1, (4, 3), speed=None)
     killed = Verdict(
         outcome=Outcome.CRASHED,
         evidence=("killed by SIGKILL: the host may be out of memory",),
