@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from placer.app.companions import Companion
-    from placer.app.rated import Estimated, Plan, Rated, estimate, plan
+    from placer.app.frontier import Explained, Tradeoff
+    from placer.app.planned import Plan, PlanOptions, plan
+    from placer.app.rated import Estimated, Rated, estimate
     from placer.app.relief import Relief
     from placer.app.verbs import (
         Inspection,
@@ -32,13 +34,16 @@ __all__ = [
     "Applied",
     "Companion",
     "Estimated",
+    "Explained",
     "Inspection",
     "LedgerRead",
     "Optimized",
     "Plan",
+    "PlanOptions",
     "Rated",
     "Relief",
     "Request",
+    "Tradeoff",
     "Where",
     "apply",
     "devices",
@@ -54,13 +59,16 @@ HOMES = {
     "Applied": "write",
     "Companion": "companions",
     "Estimated": "rated",
-    "Plan": "rated",
+    "Explained": "frontier",
+    "Plan": "planned",
+    "PlanOptions": "planned",
     "Rated": "rated",
     "Relief": "relief",
     "Request": "where",
+    "Tradeoff": "frontier",
     "Where": "where",
     "estimate": "rated",
-    "plan": "rated",
+    "plan": "planned",
 }
 
 

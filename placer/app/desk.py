@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,20 +17,35 @@ from placer.app.companions import (
 )
 from placer.app.learned import learned
 from placer.app.target import Target, resolve
+from placer.machine.files import with_data_sheets
 from placer.machine.overhead import with_overhead
 from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
 from placer.memory.compute import is_pipelined
+from placer.placement import placement_args
 from placer.placement.drafting import NEXTN
-from placer.plan.plan import unpipelined
+from placer.plan.settle import unpipelined
+from placer.speed import FIELD_NOTES, cost_table, predict, rates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from placer.app.learned import Learned
     from placer.app.where import Request, Where
+    from placer.engine.fit import FitAnswer
     from placer.engine.process import Runner
     from placer.machine import Machine
     from placer.placement import Placement, Workload
+    from placer.speed import Calibration, CostTable, Rates, Speed
+
+# Tokens in the cache at which speed is predicted, where nobody says.
+DEPTH = 4096
+
+
+@dataclass(slots=True)
+class Asking:
+    """How long the engine was asked for dry runs."""
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +58,11 @@ class Desk:
         companions: what is loaded beside the model.
         learned: what the ledger says.
         runner: starts the engine; None where the devices are only described.
+        depth: tokens in the cache at which speed is predicted.
         answers: the engine's figures of each launch, or why it gave none; it is asked
             once.
         formulas: what the formula said of each workload and placement.
+        asking: how long that took.
         heard: flags, formula and dry run of those that it answered, for the ledger.
     """
 
@@ -53,10 +71,12 @@ class Desk:
     companions: Companions
     learned: Learned
     runner: Runner | None
+    depth: int = DEPTH
     answers: dict[tuple[str, ...], MemoryEstimate | str] = field(default_factory=dict)
     formulas: dict[tuple[Workload, Placement], MemoryEstimate] = field(
         default_factory=dict
     )
+    asking: Asking = field(default_factory=Asking)
     heard: list[tuple[tuple[str, ...], MemoryEstimate, MemoryEstimate]] = field(
         default_factory=list
     )
@@ -101,23 +121,52 @@ class Desk:
     def _answer(self, placement: Placement) -> MemoryEstimate | str | None:
         if self.runner is None:
             return None
-        from placer.search.search import launch_args
-
-        target = self.target
-        args = launch_args(
-            str(target.file.path),
-            target.workload,
-            without_drafting(target.extra_args),
-            placement,
-            target.shape,
-            self.machine,
-        )
+        args = self._args(placement)
         if args not in self.answers:
+            started = time.perf_counter()
             said = _dry_run(self.runner, args, self.machine)
+            self.asking.seconds += time.perf_counter() - started
             self.answers[args] = said
             if not isinstance(said, str):
                 self.heard.append((args, self.formula(placement), said))
         return self.answers[args]
+
+    def fit(self, margins_bytes: Sequence[int]) -> FitAnswer | None:
+        """What ``--fit`` would do; None where there is no engine, or it will not say.
+
+        It leaves free what a plan leaves free, overhead included.
+        """
+        if self.runner is None:
+            return None
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
+        from placer.engine.fit import fit
+
+        margins = [
+            margin + device.overhead_bytes
+            for margin, device in zip(margins_bytes, self.machine.devices, strict=True)
+        ]
+        shape, machine = self.target.shape, self.machine
+        with TemporaryDirectory(prefix="placer-") as folder:
+            log = Path(folder) / "fit.log"
+            return fit(
+                self.runner, self.asked_args, shape, machine, margins, log_path=log
+            )
+
+    def _args(self, placement: Placement) -> tuple[str, ...]:
+        """The flags of a dry run of the placement."""
+        return (*self.asked_args, *self._placement_args(placement))
+
+    @cached_property
+    def asked_args(self) -> tuple[str, ...]:
+        """The flags of a dry run without those of a placement."""
+        target = self.target
+        extra = without_drafting(target.extra_args)
+        return ("-m", str(target.file.path), *target.workload.args(), *extra)
+
+    def _placement_args(self, placement: Placement) -> list[str]:
+        return placement_args(placement, self.target.shape, self.machine)
 
     def corrected(self, formula: MemoryEstimate) -> MemoryEstimate:
         """The formula with what the ledger knows of such launches."""
@@ -127,18 +176,63 @@ class Desk:
     def compute_of(self, placement: Placement) -> Sequence[int]:
         """What beside weights, context and ``beside_by_slot`` each device holds.
 
-        Compute buffers by the engine, by formula where it will not say; what is loaded
-        beside the model; and what the host holds of a memory that both share.
+        Compute buffers by the engine where it was asked, else by formula with the most
+        that its answers said beyond it; what is loaded beside the model; and what
+        the host holds of a memory that both share.
         """
         machine = self.machine
         counted = self._counted(placement)
-        said = self.ask(placement) or self.corrected(self.formula(placement))
+        said = self._known(placement)
         beside = beside_bytes(said, self.companions_on(placement, said), machine)
         shared = machine.shared_bytes(said.host.total_bytes)
         return [
             (held.compute_bytes or 0) + extra + shared - done
             for held, extra, done in zip(said.devices, beside, counted, strict=True)
         ]
+
+    def _known(self, placement: Placement) -> MemoryEstimate:
+        """The best that is known without asking the engine again."""
+        answer = self.answers.get(self._args(placement))
+        if isinstance(answer, MemoryEstimate):
+            return answer
+        formula = self.corrected(self.formula(placement))
+        if not self.heard:
+            return formula
+        beyond = [_beyond(ours, theirs) for _, ours, theirs in self.heard]
+        devices = tuple(
+            replace(held, compute_bytes=max((held.compute_bytes or 0) + max(more), 0))
+            for held, more in zip(
+                formula.devices, zip(*beyond, strict=True), strict=True
+            )
+        )
+        return replace(formula, devices=devices)
+
+    def under(self, workload: Workload) -> Desk:
+        """The same with another workload."""
+        return replace(self, target=replace(self.target, workload=workload), heard=[])
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What data sheets are multiplied with, and what launches taught."""
+        return self.learned.calibrated(FIELD_NOTES, self.target.shape, self.machine)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """How fast the machine is."""
+        return rates_of(self.machine, self.calibration, self.target.threads)
+
+    def table(self, workload: Workload | None = None) -> CostTable:
+        """What everything costs in time, under another workload too."""
+        asked = workload or self.target.workload
+        depth = min(self.depth, asked.slot_ctx)
+        return cost_table(self.target.shape, asked, self.machine, self.rates, depth)
+
+    def speed(self, placement: Placement, workload: Workload | None = None) -> Speed:
+        """What the placement is predicted to do."""
+        asked = workload or self.target.workload
+        shape, machine = self.target.shape, self.machine
+        pipelined = is_pipelined(shape, placement, asked, machine)
+        return predict(self.table(asked), placement, machine, pipelined=pipelined)
 
     @cached_property
     def beside_by_slot(self) -> tuple[int, ...]:
@@ -166,8 +260,17 @@ class Desk:
 
 
 @contextmanager
-def open_desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
-    """The target on the machine that is described, else on the one that is here."""
+def open_desk(
+    name: str, where: Where, request: Request, *, depth: int = DEPTH
+) -> Iterator[Desk]:
+    """The target on the machine that is described, else on the one that is here.
+
+    Args:
+        name: of a profile or of a model's file.
+        where: the engine, its devices, the files.
+        request: changes to what the profile asks.
+        depth: tokens in the cache at which speed is predicted.
+    """
     target = resolve(name, where.folders, request.asked)
     companions = companions_of(target, where.folders)
     described = where.described()
@@ -181,6 +284,7 @@ def open_desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
             companions=companions,
             learned=from_ledger,
             runner=None,
+            depth=depth,
         )
         return
     with where.rig(target.rpc) as opened:
@@ -190,15 +294,24 @@ def open_desk(name: str, where: Where, request: Request) -> Iterator[Desk]:
         )
         desk = Desk(
             target=target,
-            machine=from_ledger.with_overhead(rig.machine),
+            machine=with_data_sheets(from_ledger.with_overhead(rig.machine)),
             companions=companions,
             learned=from_ledger,
             runner=rig.runner,
+            depth=depth,
         )
         try:
             yield desk
         finally:
             from_ledger.keep_dry_runs(target, desk.machine, desk.heard)
+
+
+def _beyond(formula: MemoryEstimate, said: MemoryEstimate) -> list[int]:
+    """Compute buffers that the engine has beyond the formula, on each device."""
+    return [
+        (theirs.compute_bytes or 0) - (ours.compute_bytes or 0)
+        for ours, theirs in zip(formula.devices, said.devices, strict=True)
+    ]
 
 
 def beside_bytes(

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from placer.errors import JournalError
-from placer.ledger import Entry, Key, Ledger, correction, default_path, overhead
+from placer.ledger import (
+    Entry,
+    Key,
+    Ledger,
+    Pace,
+    SpeedEntry,
+    correction,
+    default_path,
+    overhead,
+    taught,
+)
 from placer.ledger.entry import HOST
 from placer.units import MIB
 
@@ -22,7 +32,9 @@ if TYPE_CHECKING:
     from placer.ledger import Correction
     from placer.machine import Machine
     from placer.memory import MemoryBreakdown, MemoryEstimate
+    from placer.model import ModelShape
     from placer.search.trial import Trial
+    from placer.speed import Calibration
 
     # Flags of a launch, and what formula and dry run say of it.
     Asked = tuple[Sequence[str], MemoryEstimate, MemoryEstimate]
@@ -36,11 +48,13 @@ class Learned:
         ledger: the file.
         entries: oldest first.
         emulated: whether the verb's devices are.
+        speeds: how fast launches were, oldest first.
     """
 
     ledger: Ledger
     entries: tuple[Entry, ...]
     emulated: bool = False
+    speeds: tuple[SpeedEntry, ...] = ()
 
     def with_overhead(self, machine: Machine) -> Machine:
         """The machine, with the overhead that was observed on such devices."""
@@ -88,6 +102,26 @@ class Learned:
         estimate = replace(formula, devices=tuple(held[:-1]), host=held[-1])
         return estimate, tuple(notes)
 
+    def calibrated(
+        self, base: Calibration, shape: ModelShape, machine: Machine
+    ) -> Calibration:
+        """The calibration with what launches on these very devices taught.
+
+        Emulated devices are not real ones, and another version's predictions were
+        another's.
+        """
+        from placer import VERSION
+
+        devices = cards(machine)
+        alike = [
+            entry
+            for entry in self.speeds
+            if entry.devices == devices
+            and entry.key.emulated == self.emulated
+            and entry.version == VERSION
+        ]
+        return taught(base, alike, shape.architecture)
+
     def keep_dry_runs(
         self, target: Target, machine: Machine, asked: Sequence[Asked]
     ) -> None:
@@ -96,24 +130,29 @@ class Learned:
         self._add([entry for one in asked for entry in book.entries(one)])
 
     def keep_trials(
-        self, target: Target, machine: Machine, trials: Sequence[Trial]
+        self,
+        target: Target,
+        machine: Machine,
+        trials: Sequence[Trial],
+        calibration: Calibration,
     ) -> None:
-        """Write down what was seen of launches, beside formula and dry run."""
-        from placer.engine.observation import Stage
+        """Write down what was seen of launches, beside what was said of them.
 
+        Args:
+            target: the model and what was asked of it.
+            machine: its devices.
+            trials: the launches.
+            calibration: that their speeds were predicted with.
+        """
         book = _Book(learned=self, target=target, machine=machine)
-        found: list[Entry] = []
+        found: list[Entry | SpeedEntry] = []
         for trial in trials:
-            probe, seen = trial.probe, trial.observation
-            if probe.dry_run is None:
-                continue
-            entries = book.entries((probe.args, probe.formula, probe.dry_run))
-            if seen.stage is Stage.DECODED:
-                entries = [_observed(entry, trial, machine) for entry in entries]
-            found += entries
+            found += book.seen(trial)
+            speed = book.speed(trial, calibration)
+            found += [] if speed is None else [speed]
         self._add(found)
 
-    def _add(self, entries: Sequence[Entry]) -> None:
+    def _add(self, entries: Sequence[Entry | SpeedEntry]) -> None:
         if not entries:
             return
         try:
@@ -154,8 +193,7 @@ class _Book:
         rows = zip(
             (*formula.devices, formula.host), (*said.devices, said.host), strict=True
         )
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        launch = self._launch(args)
+        when, launch = _now(), self._launch(args)
         architecture = self._target.shape.architecture
         return [
             Entry(
@@ -174,6 +212,51 @@ class _Book:
             )
             if place is not None
         ]
+
+    def seen(self, trial: Trial) -> list[Entry]:
+        """The same of a launch, with what was observed; none without a dry run."""
+        from placer.engine.observation import Stage
+
+        probe = trial.probe
+        if probe.dry_run is None:
+            return []
+        entries = self.entries((probe.args, probe.formula, probe.dry_run))
+        if trial.observation.stage is not Stage.DECODED:
+            return entries
+        return [_observed(entry, trial, self._machine) for entry in entries]
+
+    def speed(self, trial: Trial, calibration: Calibration) -> SpeedEntry | None:
+        """How fast a launch was, beside what was predicted; None if it was not seen."""
+        from placer import VERSION
+
+        probe, architecture = trial.probe, self._target.shape.architecture
+        decode, prefill = trial.decode_tokens_per_s, trial.prefill_tokens_per_s
+        if probe.speed is None or decode is None:
+            return None
+        if not self._is_full_batch(trial):
+            prefill = None
+        machine, said = self._machine, probe.speed
+        return SpeedEntry(
+            when=_now(),
+            version=VERSION,
+            key=self._learned.key(machine, len(machine.devices), architecture),
+            model=self._target.file.path.name,
+            launch=self._launch(probe.args),
+            devices=cards(machine),
+            predicted=Pace(
+                decode_tokens_per_s=said.decode.mid / calibration.decode_factor,
+                prefill_tokens_per_s=said.prefill.mid / calibration.prefill_factor,
+            ),
+            measured=Pace(decode_tokens_per_s=decode, prefill_tokens_per_s=prefill),
+        )
+
+    def _is_full_batch(self, trial: Trial) -> bool:
+        """Whether the slot's prompt was what prefill is predicted of."""
+        single = trial.observation.single
+        return (
+            single is not None
+            and single.prompt_tokens == self._target.workload.n_ubatch
+        )
 
     def _launch(self, args: Sequence[str]) -> str:
         """Sixteen hex digits of the model and the flags, wherever its file lies."""
@@ -198,8 +281,13 @@ def learned(path: Path | None, architecture: str, *, emulated: bool = False) -> 
     """
     ledger = Ledger(path or default_path())
     try:
-        entries = ledger.entries(architecture)
-        return Learned(ledger=ledger, entries=entries, emulated=emulated)
+        found = ledger.read(architecture)
+        return Learned(
+            ledger=ledger,
+            entries=found.entries,
+            emulated=emulated,
+            speeds=found.speeds,
+        )
     except JournalError as error:
         _warn(error)
         return Learned(ledger=ledger, entries=(), emulated=emulated)
@@ -221,6 +309,15 @@ def places(estimate: MemoryEstimate) -> list[str | None]:
 def device_name(machine: Machine, index: int) -> str:
     """The device's name, ``"host"`` after the last."""
     return machine.devices[index].name if index < len(machine.devices) else HOST
+
+
+def cards(machine: Machine) -> tuple[str, ...]:
+    """What the machine's devices are called by their drivers."""
+    return tuple(device.description for device in machine.devices)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _observed(entry: Entry, trial: Trial, machine: Machine) -> Entry:

@@ -33,6 +33,8 @@ def notes_of(
     said: MemoryEstimate | None,
     companions: Sequence[Companion],
     desk: Desk,
+    *,
+    ask: bool = True,
 ) -> tuple[str, ...]:
     """What is not known, what was assumed, and where two rungs disagree.
 
@@ -43,11 +45,12 @@ def notes_of(
         said: the engine's word, None where there is none.
         companions: what is loaded beside it.
         desk: the target on the machine.
+        ask: whether the engine was asked, where there is one.
     """
     best = said or candidate.estimate
     return (
         *_unknown(best, companions, desk),
-        *_refused(launched, desk),
+        *(_refused(launched, desk) if ask else ()),
         *_apart(candidate.estimate, said, desk),
         *_host(best, companions, desk),
         *_assumed(candidate.placement, desk),

@@ -1,4 +1,4 @@
-"""Placements with what formula and dry run say of them: estimate and plan."""
+"""A placement with what formula, dry run and speed model say of it; estimate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from placer.app.desk import Desk, beside_bytes, open_desk
 from placer.app.notes import notes_of
 from placer.app.relief import Relief, reliefs
-from placer.errors import SearchError
 from placer.memory.estimate import without_compute
+from placer.memory.weights import tensor_buffers
+from placer.model.shape import is_expert
 from placer.placement import Placement, placement_args, placement_from_args
-from placer.plan import Candidate, plan_candidates
-from placer.plan.plan import candidate_for_placement, headroom_bytes
-from placer.units import size_text
+from placer.plan import Candidate, headroom_bytes, strategy_of
 
 if TYPE_CHECKING:
     from placer.app.companions import Companion
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from placer.app.where import Request, Where
     from placer.machine import Machine
     from placer.memory import MemoryEstimate
+    from placer.model import ModelShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Rated:
         launched: the placement that the figures are of: without the pipeline over the
             devices where it does not fit with it.
         corrected: the formula's figures with what the ledger knows of such launches.
+        expert_bytes_on_host: of routed experts that the CPU holds.
     """
 
     candidate: Candidate
@@ -50,6 +51,7 @@ class Rated:
     notes: tuple[str, ...] = ()
     is_complete: bool = True
     corrected: MemoryEstimate | None = None
+    expert_bytes_on_host: int = 0
 
     @property
     def best(self) -> MemoryEstimate:
@@ -96,15 +98,6 @@ class Estimated:
     reliefs: tuple[Relief, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Ranked candidates for a target on a machine, best first."""
-
-    target: Target
-    machine: Machine
-    candidates: tuple[Rated, ...]
-
-
 def estimate(
     name: str, where: Where, request: Request, placement: tuple[str, ...] = ()
 ) -> Estimated:
@@ -121,9 +114,7 @@ def estimate(
         bare = without_compute(target.shape, target.workload, chosen, machine)
         is_short = min(headroom_bytes(bare, machine)) < 0
         launched = desk.unpipelined(chosen) if is_short else chosen
-        candidate = candidate_for_placement(
-            chosen, target.shape, desk.formula(launched), machine
-        )
+        candidate = candidate_of(chosen, launched, desk)
         rated = rate(candidate, desk)
         return Estimated(
             target=target, machine=machine, rated=rated, reliefs=_reliefs(rated, desk)
@@ -141,61 +132,45 @@ def _reliefs(rated: Rated, desk: Desk) -> tuple[Relief, ...]:
     )
 
 
-def plan(name: str, where: Where, request: Request) -> Plan:
-    """The placements worth trying, best first, each with the engine's dry run.
+def candidate_of(
+    placement: Placement, launched: Placement, desk: Desk, gap: float | None = None
+) -> Candidate:
+    """Any placement, a hand-made one for example, with what the formulas say of it.
 
-    Raises:
-        InputError: the model or the profile is not what it should be.
-        MachineError: no engine, or no device.
-        SearchError: nothing fits, by formula.
+    Args:
+        placement: as it is asked for.
+        launched: as it would run: without a pipeline over the devices, perhaps.
+        desk: the target on a machine.
+        gap: by what share something faster could exist, where it was planned.
     """
-    with open_desk(name, where, request) as desk:
-        target = desk.target
-        candidates = plan_candidates(
-            target.shape,
-            target.workload,
-            desk.machine,
-            formula=desk.formula,
-            compute_of=desk.compute_of,
-            beside=desk.beside_by_slot,
-        )
-        rated = tuple(rate(candidate, desk) for candidate in candidates)
-        with_room = tuple(r for r in rated if min(r.headroom_bytes) >= 0)
-        if not with_room:
-            raise _nothing_fits(desk, rated)
-        return Plan(target=target, machine=desk.machine, candidates=with_room)
-
-
-def _nothing_fits(desk: Desk, rated: tuple[Rated, ...]) -> SearchError:
-    """By how much the nearest candidate misses."""
-    problem = f"no placement of {desk.target.shape.name} fits by formula"
-    if rated:
-        nearest = max(rated, key=lambda r: min(r.headroom_bytes))
-        device = desk.machine.devices[nearest.tightest].name
-        short = size_text(-min(nearest.headroom_bytes))
-        problem += f": the nearest is {short} short on {device}"
-    return SearchError(
-        problem, hint="lower --ctx, -ub or the cache types, or free memory"
+    formula = desk.formula(launched)
+    return Candidate(
+        strategy=strategy_of(placement, desk.target.shape),
+        placement=placement,
+        estimate=formula,
+        headroom_bytes=headroom_bytes(formula, desk.machine),
+        speed=desk.speed(launched),
+        gap=gap,
     )
 
 
-def rate(candidate: Candidate, desk: Desk) -> Rated:
+def rate(candidate: Candidate, desk: Desk, *, ask: bool = True) -> Rated:
     """The candidate with the engine's own figures.
 
     Where it fits only without pipelining, those are the figures: the engine gives it
     up by itself, and so does the formula.
+
+    Args:
+        candidate: the placement.
+        desk: the target on a machine.
+        ask: whether the engine is asked, where there is one.
     """
     placement, target, machine = candidate.placement, desk.target, desk.machine
-    launched, said = placement, desk.ask(placement)
+    launched, said = placement, desk.ask(placement) if ask else None
     if min(headroom_bytes(said or desk.corrected(candidate.estimate), machine)) < 0:
         launched = desk.unpipelined(placement)
-        said = desk.ask(launched)
-        formula = desk.formula(launched)
-        candidate = replace(
-            candidate,
-            estimate=formula,
-            headroom_bytes=headroom_bytes(formula, machine),
-        )
+        said = desk.ask(launched) if ask else None
+        candidate = candidate_of(placement, launched, desk, candidate.gap)
     corrected = desk.corrected(candidate.estimate)
     best = said or corrected
     companions = desk.companions_on(placement, best)
@@ -209,14 +184,26 @@ def rate(candidate: Candidate, desk: Desk) -> Rated:
         headroom_bytes=left,
         companions=companions,
         notes=(
-            *notes_of(candidate, launched, said, companions, desk),
+            *notes_of(candidate, launched, said, companions, desk, ask=ask),
             *_lessons(candidate.estimate, said, desk),
         ),
         is_complete=best.is_complete
         and not desk.companions.unknown
         and not any(companion.unknown for companion in companions)
-        and not desk.is_refused(launched),
+        and not (ask and desk.is_refused(launched)),
         corrected=None if corrected == candidate.estimate else corrected,
+        expert_bytes_on_host=expert_bytes_on_host(target.shape, placement, machine),
+    )
+
+
+def expert_bytes_on_host(
+    shape: ModelShape, placement: Placement, machine: Machine
+) -> int:
+    """Bytes of routed experts that a placement leaves on the CPU."""
+    return sum(
+        tensor.n_bytes
+        for tensor, buffer in tensor_buffers(shape, placement, machine)
+        if buffer == "CPU" and is_expert(tensor.name)
     )
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from placer.engine.loadtest import PATIENCE_S, LoadTest
 from placer.errors import InterruptedSearchError, PlacerError
 from placer.search.events import StudyStarted
+from placer.search.forecast import Forecast
 from placer.search.journal import SCHEMA, Journal
 from placer.search.search import Found, Search
+from placer.speed import FIELD_NOTES, rates_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from placer.engine.observation import Proof
     from placer.gguf import GGUFFile
     from placer.search.events import Event
+    from placer.speed import Calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +54,16 @@ def run_study(
         JournalError: the record cannot be written.
         InterruptedSearchError: Ctrl-C.
     """
+    test = _load_test(target, rig, proof, patience_s)
+    calibration = learned.calibrated(FIELD_NOTES, target.shape, rig.machine)
     with closing(Journal(_new_folder(logs / target.name))) as journal:
         search = Search(
-            test=LoadTest(
-                runner=rig.runner,
-                machine=rig.machine,
-                shape=target.shape,
-                workload=target.workload,
-                proof=proof,
-                watch=rig.watch,
-                patience_s=patience_s,
-                free_now=rig.free_bytes,
-            ),
+            test=test,
             model_path=str(target.file.path),
             extra_args=target.extra_args,
             journal=journal,
             on_event=on_event,
+            forecast=_forecast(test, calibration, target),
         )
         journal.append("study", _header(target, rig, proof))
         on_event(
@@ -77,10 +74,32 @@ def run_study(
             )
         )
         try:
-            found = _recorded(search, target)
+            return Study(folder=journal.folder, found=_recorded(search, target))
         finally:
-            learned.keep_trials(target, rig.machine, search.trials)
-        return Study(folder=journal.folder, found=found)
+            learned.keep_trials(target, rig.machine, search.trials, calibration)
+
+
+def _load_test(target: Target, rig: Rig, proof: Proof, patience_s: float) -> LoadTest:
+    return LoadTest(
+        runner=rig.runner,
+        machine=rig.machine,
+        shape=target.shape,
+        workload=target.workload,
+        proof=proof,
+        watch=rig.watch,
+        patience_s=patience_s,
+        free_now=rig.free_bytes,
+    )
+
+
+def _forecast(
+    test: LoadTest, calibration: Calibration, target: Target
+) -> Forecast | None:
+    """None where tokens are drafted, of which the speed model knows nothing."""
+    if target.workload.drafted:
+        return None
+    rates = rates_of(test.machine, calibration, target.threads)
+    return Forecast(test=test, rates=rates)
 
 
 def _recorded(search: Search, target: Target) -> Found:

@@ -84,6 +84,13 @@ class Target:
     profile: Profile | None = None
     conf: Conf | None = None
 
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that compute, where the flags say how many."""
+        text = flag_values(parse_arguments(" ".join(self.extra_args))).get("-t")
+        n = -1 if text is None else whole_number("-t", text)
+        return n if n > 0 else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:

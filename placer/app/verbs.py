@@ -14,6 +14,7 @@ from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
 from placer.errors import InputError, SearchError
 from placer.gguf import GGUFFile, read_gguf
+from placer.machine.files import with_data_sheets
 from placer.model import ModelShape, model_shape
 from placer.profiles import Conf
 from placer.profiles import undo as undo_conf
@@ -120,7 +121,8 @@ def optimize(
             where.ledger, target.shape.architecture, emulated=opened.emulated
         )
         rig = opened.only(target.devices)
-        rig = replace(rig, machine=from_ledger.with_overhead(rig.machine))
+        machine = with_data_sheets(from_ledger.with_overhead(rig.machine))
+        rig = replace(rig, machine=machine)
         study = run_study(
             target,
             rig,
@@ -130,7 +132,6 @@ def optimize(
             on_event=on_event or _ignore,
             learned=from_ledger,
         )
-        machine = rig.machine
     if study.found.stopped is not None:
         raise _stopped_early(target, study.found.stopped)
     applied = None
@@ -212,5 +213,9 @@ def ledger(where: Where) -> LedgerRead:
     from placer.ledger.summary import summary
 
     path = where.ledger or default_path()
-    entries = Ledger(path).entries()
-    return LedgerRead(path=path, count=len(entries), lines=summary(entries, VERSION))
+    found = Ledger(path).read()
+    return LedgerRead(
+        path=path,
+        count=len(found.entries) + len(found.speeds),
+        lines=summary(found.entries, found.speeds, VERSION),
+    )

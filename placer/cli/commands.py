@@ -16,9 +16,11 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
+    PLANNING,
     WORKLOAD,
     name_argument,
     options,
+    plan_options,
     with_request,
     with_where,
 )
@@ -133,23 +135,46 @@ def estimate_command(
 
 @click.command("plan")
 @name_argument
+@options(PLANNING)
 @options(WORKLOAD, COMPANIONS, DESCRIBED, DEVICES, ENGINE, FILES, LEDGER, OUTPUT)
 @with_where
 @with_request
 def plan_command(
-    *, name: str, where: Where, request: Request, as_json: bool, quiet: bool
+    *,
+    name: str,
+    where: Where,
+    request: Request,
+    as_json: bool,
+    quiet: bool,
+    plot: Path | None,
+    **planning: Any,
 ) -> None:
-    """Show the placements worth trying, best first.
+    """Show the placements worth trying, the fastest first.
+
+    Beside them stand what llama-server's own --fit would do and what one GPU can do
+    alone, and what other settings would give. The first is the best by the speed
+    model; with an engine its dry run confirms that it fits.
 
     \b
     Examples:
       placer plan glm-q8 --ctx 131072 -b 4096
-      placer plan model.gguf --machine rtx-4090+rtx-5070-ti
+      placer plan model.gguf --machine rtx-4090+rtx-5070-ti --explain
+      placer plan gpt-oss-120b --for balanced --margin 256,512 --plot plan.svg
     """
     from placer import app
     from placer.cli import estimates
+    from placer.cli.steps import steps
 
-    estimates.plan(app.plan(name, where, request), as_json=as_json, quiet=quiet)
+    if plot is not None:
+        estimates.require_plot(plot)
+    with steps(quiet=quiet or as_json) as on_step:
+        asked = plan_options(
+            planning, plot=plot, is_terse=quiet or as_json, on_step=on_step
+        )
+        found = app.plan(name, where, request, asked)
+    if plot is not None:
+        estimates.plot(found, plot)
+    estimates.plan(found, as_json=as_json, quiet=quiet)
 
 
 @click.command("optimize")

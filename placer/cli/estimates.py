@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from placer.app import Estimated, Plan, Rated
 
 
@@ -35,9 +37,31 @@ def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:
         for rated in found.candidates:
             click.echo(shlex.join(rated.args))
     else:
-        from placer.cli.pictures import show_plan
+        from placer.cli.plans import show_plan
 
         show_plan(found)
+
+
+def require_plot(path: Path) -> None:
+    """Check that a chart can be drawn there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    from placer.cli import plots
+
+    plots.require_plot(path)
+
+
+def plot(found: Plan, path: Path) -> None:
+    """Draw the chart of a plan.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from placer.cli import plots
+
+    plots.draw(found, path)
 
 
 def _word(rated: Rated) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from placer.app.target import Target
     from placer.machine import Device, Machine
     from placer.memory import MemoryEstimate
+    from placer.speed import Interval
 
 SCHEMA = 1
 
@@ -118,7 +119,11 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
             "beside_bytes": sum(c.host.total_bytes for c in rated.companions),
             "free_bytes": machine.host_free_bytes,
         },
+        "expert_bytes_on_host": rated.expert_bytes_on_host,
         "graph_splits": best.graph_splits,
+        "decode_tokens_per_s": _interval(rated.candidate.speed.decode),
+        "prefill_tokens_per_s": _interval(rated.candidate.speed.prefill),
+        "gap": rated.candidate.gap,
         "source": _sources(best),
         "tightest": machine.devices[rated.tightest].name,
         "notes": list(rated.notes),
@@ -141,6 +146,11 @@ def estimate_record(found: Estimated) -> dict[str, Any]:
             for relief in found.reliefs
         ],
     }
+
+
+def _interval(figure: Interval) -> list[float]:
+    """Low, middle, high."""
+    return [round(n, 2) for n in (figure.low, figure.mid, figure.high)]
 
 
 def _sources(best: MemoryEstimate) -> dict[str, str | None]:
@@ -168,12 +178,31 @@ def _companion(companion: Companion, machine: Machine) -> dict[str, Any]:
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Ranked candidates as ``plan --json`` prints them."""
+    machine = plan.machine
+
+    def record(rated: Rated | None) -> dict[str, Any] | None:
+        return None if rated is None else rated_record(rated, machine)
+
+    explained = plan.explained
     return {
-        **asked_record(plan.target, plan.machine),
+        **asked_record(plan.target, machine),
+        "goal": plan.goal.value,
+        "depth": plan.depth,
+        "seconds": round(plan.seconds, 4),
+        "dry_run_seconds": round(plan.dry_run_seconds, 4),
+        "calibration": plan.calibration,
+        "assumed": list(plan.assumed),
         "candidates": [
-            {"rank": rank, **rated_record(rated, plan.machine)}
+            {"rank": rank, **rated_record(rated, machine)}
             for rank, rated in enumerate(plan.candidates, start=1)
         ],
+        "baselines": {"fit": record(plan.fit), "one_gpu": record(plan.one_gpu)},
+        "fit_seconds": plan.fit_seconds,
+        "tradeoffs": [
+            {"kind": one.kind, "change": list(one.args), "plan": record(one.rated)}
+            for one in plan.tradeoffs
+        ],
+        "explained": None if explained is None else asdict(explained),
     }
 
 

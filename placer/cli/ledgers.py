@@ -11,6 +11,7 @@ from placer.units import MIB
 
 if TYPE_CHECKING:
     from placer.app.verbs import LedgerRead
+    from placer.ledger.speeds import Ratios
     from placer.ledger.summary import Line, Spread
 
 
@@ -34,7 +35,7 @@ def _show(found: LedgerRead) -> None:
             "Empty: estimate, plan and optimize fill it where there is an engine."
         )
         return
-    click.echo("MiB, least / median / most:")
+    click.echo("MiB, or measured over predicted; least / median / most (how many):")
     for line in found.lines:
         click.echo("\n".join(_texts(line)))
 
@@ -47,6 +48,8 @@ def _texts(line: Line) -> list[str]:
     texts.append(f"  overhead observed: {_spread(line.overhead)}")
     moved = [f"{place} {n / MIB:+.0f}" for place, n in line.corrections.items()]
     texts.append(f"  corrects the next estimate: {', '.join(moved) or 'no'}")
+    texts.append(f"  decode, tokens/s: {_ratios(line.decode_ratio)}")
+    texts.append(f"  prefill, tokens/s: {_ratios(line.prefill_ratio)}")
     return texts
 
 
@@ -55,3 +58,9 @@ def _spread(spread: Spread | None) -> str:
         return "not seen"
     low, middle, high = (n / MIB for n in (spread.low, spread.middle, spread.high))
     return f"{low:.1f} / {middle:.1f} / {high:.1f} ({spread.count})"
+
+
+def _ratios(found: Ratios | None) -> str:
+    if found is None:
+        return "not seen"
+    return f"{found.low:.3g} / {found.middle:.3g} / {found.high:.3g} ({found.count})"

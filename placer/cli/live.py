@@ -18,7 +18,7 @@ from placer.cli.out import console
 from placer.cli.show import verdict_text
 from placer.engine.judge import Outcome
 from placer.engine.observation import Stage
-from placer.plan.plan import headroom_bytes
+from placer.plan import headroom_bytes
 from placer.search.events import (
     Event,
     FamilySkipped,
@@ -89,7 +89,8 @@ class SearchView:
             self._began_s = time.monotonic()
         elif isinstance(event, TrialDone):
             self._probe = None
-        for line in _lines(event):
+        width = self._out.width if self._out.is_terminal else None
+        for line in _lines(event, width):
             self._out.print(line, soft_wrap=not self._out.is_terminal)
 
     def render(self) -> RenderableType:
@@ -133,8 +134,8 @@ class SearchView:
         return row
 
 
-def _lines(event: Event) -> list[Text]:
-    """What an event leaves on the screen."""
+def _lines(event: Event, width: int | None) -> list[Text]:
+    """What an event leaves on the screen, which may be of any width."""
     if isinstance(event, StudyStarted):
         devices = ", ".join(
             f"{d.name} {size_text(d.free_bytes)} free" for d in event.machine.devices
@@ -150,14 +151,26 @@ def _lines(event: Event) -> list[Text]:
         where = f" on {event.device}" if event.device else ""
         return [Text(f"{event.strategy.value}: {event.strategy.title}{where}", "bold")]
     if isinstance(event, TrialDone):
-        return [_trial_line(event.trial)]
+        return [_trial_line(event.trial, width)]
     return []
 
 
-def _trial_line(trial: Trial) -> Text:
+def _trial_line(trial: Trial, width: int | None) -> Text:
     fits = trial.verdict.outcome is Outcome.FITS
     flags = shlex.join(trial.probe.args[trial.probe.args.index("-ngl") :])
     text = Text(f"  {trial.probe.number:>3}  ")
     text.append(verdict_text(trial.verdict), STYLE[fits])
     text.append(f"  {trial.observation.total_s:.1f} s  ", "dim")
+    speed = _speed_text(trial)
+    if width is None or text.cell_len + len(speed) + len(flags) <= width:
+        text.append(speed)
     return text.append(flags)
+
+
+def _speed_text(trial: Trial) -> str:
+    """What one user decodes, and what was predicted of it; nothing if unmeasured."""
+    measured, said = trial.decode_tokens_per_s, trial.probe.speed
+    if measured is None:
+        return ""
+    predicted = "" if said is None else f" ({said.decode.mid:,.1f} predicted)"
+    return f"{measured:,.1f} tokens/s{predicted}  "

@@ -14,7 +14,7 @@ from placer.units import size_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from placer.app import Estimated, Plan, Rated, Relief
+    from placer.app import Estimated, Rated, Relief
     from placer.app.target import Target
     from placer.machine import Machine
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LEAST_COLUMNS = 80
 
 
-def _out() -> Console:
+def wide_enough() -> Console:
+    """Standard output, with room for a table without its bar."""
     out = console()
     out.width = max(out.width, LEAST_COLUMNS)
     return out
@@ -32,37 +33,37 @@ def _out() -> Console:
 
 def show_estimate(found: Estimated) -> None:
     """One placement."""
-    out = _out()
-    _print_head(out, found.target, found.machine)
-    _print_rated(out, found.rated, found.machine)
+    out = wide_enough()
+    print_head(out, found.target, found.machine)
+    out.print(Text(shlex.join(found.rated.args), "green"), soft_wrap=True)
+    print_rated(out, found.rated, found.machine)
     for line in _verdict(found.rated, found.machine, found.reliefs):
         out.print(line, soft_wrap=not out.is_terminal)
+    out.print(Text(_speed_text(found.rated), "dim"), soft_wrap=not out.is_terminal)
 
 
-def show_plan(found: Plan) -> None:
-    """Ranked candidates."""
-    out = _out()
-    _print_head(out, found.target, found.machine)
-    for rank, rated in enumerate(found.candidates, start=1):
-        strategy = rated.candidate.strategy
-        out.print()
-        out.print(Text(f"{rank}. {strategy.value}: {strategy.title}", "bold"))
-        _print_rated(out, rated, found.machine)
-    out.print()
-    out.print("Nothing was loaded: these are estimates. placer optimize proves them.")
+def _speed_text(rated: Rated) -> str:
+    """What the placement is predicted to do, in words."""
+    speed = rated.candidate.speed
+    decode = speed.decode
+    return (
+        f"Predicted: {decode.mid:.1f} tokens/s written ({decode.low:.1f} to "
+        f"{decode.high:.1f}), {speed.prefill.mid:,.0f} read, with {speed.depth:,} in "
+        "the cache."
+    )
 
 
-def _print_head(out: Console, target: Target, on: Machine) -> None:
+def print_head(out: Console, target: Target, on: Machine) -> None:
+    """What is asked, of which model, on which machine."""
     head = Text(target.name, "bold")
     out.print(head, _workload_text(target), soft_wrap=not out.is_terminal)
     if on.name is not None:
         out.print(Text(f"on {on.name}", "dim"))
 
 
-def _print_rated(out: Console, rated: Rated, on: Machine) -> None:
-    """Flags, picture, legend, and where each figure comes from."""
+def print_rated(out: Console, rated: Rated, on: Machine) -> None:
+    """Picture, legend, and where each figure comes from."""
     picture = picture_of(rated, on)
-    out.print(Text(shlex.join(rated.args), "green"), soft_wrap=True)
     out.print(device_table(picture, out.width))
     out.print(legend(picture))
     for companion in rated.companions:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from placer.machine import Device, Machine
     from placer.model import LayerShape
     from placer.search.trial import Trial
+    from placer.speed import Speed
 
 
 def inspection(found: Inspection, *, as_json: bool, quiet: bool) -> None:
@@ -136,6 +137,8 @@ def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
     out.print(Text(shlex.join(args), "bold"), soft_wrap=True)
     out.print(_proof_text(found.trial, len(found.trials)))
     out.print(_rungs_table(found.trial, result.machine))
+    if found.trial.probe.speed is not None:
+        out.print(_speed_table(found.trial, found.trial.probe.speed))
     for trial in found.boundary:
         text = Text(_boundary_text(trial), "dim")
         out.print(text, soft_wrap=not out.is_terminal)
@@ -211,6 +214,22 @@ def _rungs_table(trial: Trial, on: Machine) -> Table:
             mib_text(seen),
             mib_text(device.free_bytes),
             mib_text(None if seen is None else device.free_bytes - seen),
+        )
+    return table
+
+
+def _speed_table(trial: Trial, said: Speed) -> Table:
+    """What the speed model said of one user, and what was measured."""
+    table = _plain_table("tokens/s", "predicted", "from", "to", "measured", right=4)
+    rows = (
+        ("one user decodes", said.decode, trial.decode_tokens_per_s),
+        ("reads one ubatch", said.prefill, trial.prefill_tokens_per_s),
+    )
+    for name, figures, seen in rows:
+        table.add_row(
+            name,
+            *(f"{x:,.1f}" for x in (figures.mid, figures.low, figures.high)),
+            "-" if seen is None else f"{seen:,.1f}",
         )
     return table
 
