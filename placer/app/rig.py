@@ -12,6 +12,8 @@ from placer.engine.binary import Engine, find_binary, identify, list_devices
 from placer.engine.process import LocalRunner, Runner
 from placer.errors import InputError, MachineError
 from placer.machine import Device, Machine
+from placer.machine.host import host_bandwidth
+from placer.machine.network import with_network
 from placer.machine.nvml import NvmlWatch, with_nvml
 from placer.machine.overhead import with_overhead
 
@@ -126,7 +128,10 @@ def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
         from placer.testing import EmulatedWatch, shader_cache_is_cold
 
         watch, compiles = EmulatedWatch(emulated), shader_cache_is_cold()
-    machine = with_overhead(machine_of(with_nvml(devices), engine.build))
+    known = with_network(with_nvml(devices), engine.rpc)
+    machine = with_overhead(machine_of(known, engine.build))
+    if emulated is None:
+        machine = replace(machine, host_bandwidth_bytes_per_s=host_bandwidth())
     return Rig(
         engine=engine,
         machine=machine,

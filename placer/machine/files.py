@@ -14,7 +14,12 @@ from typing import Any
 
 from placer.errors import InputError, placed
 from placer.machine.device import Device, Machine
-from placer.machine.spec import backend_of, require_devices, require_sizes
+from placer.machine.spec import (
+    backend_of,
+    require_devices,
+    require_sizes,
+    with_order,
+)
 from placer.units import from_mib
 
 FOLDER = Path(__file__).with_name("machines")
@@ -53,13 +58,11 @@ def load_machine(text: str) -> Machine:
         InputError: no such machine, or its file is not what it should be.
     """
     if text.endswith(SUFFIX) and Path(text).is_file():
-        return _read(Path(text))
+        return with_order(_read(Path(text)))
     parts = [_read(_path(part.strip())) for part in text.split("+")]
-    if len(parts) == 1:
-        return parts[0]
-    machine = _together(parts)
+    machine = parts[0] if len(parts) == 1 else _together(parts)
     require_devices(machine.devices)
-    return machine
+    return with_order(machine)
 
 
 def with_data_sheets(machine: Machine) -> Machine:

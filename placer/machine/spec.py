@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from placer.errors import InputError
 from placer.machine.device import Device, Machine
@@ -42,9 +43,24 @@ def machine_of_spec(text: str) -> Machine:
     """
     devices = tuple(_device(part.strip()) for part in text.split(","))
     require_devices(devices)
-    return Machine(
-        devices=devices, engine_build=None, host_total_bytes=None, host_free_bytes=None
+    return with_order(
+        Machine(
+            devices=devices,
+            engine_build=None,
+            host_total_bytes=None,
+            host_free_bytes=None,
+        )
     )
+
+
+def with_order(machine: Machine) -> Machine:
+    """The machine, its devices named in flags where the engine would order them anew.
+
+    It lists remote devices first: llama.cpp:276 of build 11434.
+    """
+    remote = [device.backend == "RPC" for device in machine.devices]
+    is_engines = remote == sorted(remote, reverse=True)
+    return machine if is_engines else replace(machine, chosen=True)
 
 
 def require_devices(devices: tuple[Device, ...]) -> None:
