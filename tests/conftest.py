@@ -37,10 +37,11 @@ def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_user_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What fixtures of a whole module launch stays out of the user's ledger."""
+    """What fixtures of a whole module launch stays out of the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("ledger")
         patch.setenv("PLACER_LEDGER", str(folder / "ledger.jsonl"))
+        patch.setenv("PLACER_CACHE", str(folder))
         yield
 
 

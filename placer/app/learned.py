@@ -226,12 +226,17 @@ class _Book:
         return [_observed(entry, trial, self._machine) for entry in entries]
 
     def speed(self, trial: Trial, calibration: Calibration) -> SpeedEntry | None:
-        """How fast a launch was, beside what was predicted; None if it was not seen."""
+        """How fast a launch was, beside what was predicted; None if it was not seen.
+
+        Behind a prompt a remote device is first asked for the size of everything: the
+        few tokens of a load test say more of that than of what comes later.
+        """
         from placer import VERSION
 
         probe, architecture = trial.probe, self._target.shape.architecture
         decode, prefill = trial.decode_tokens_per_s, trial.prefill_tokens_per_s
-        if probe.speed is None or decode is None:
+        is_remote = any(d.backend == "RPC" for d in self._machine.devices)
+        if probe.speed is None or decode is None or is_remote:
             return None
         if not self._is_full_batch(trial):
             prefill = None

@@ -119,25 +119,33 @@ def plan(
         options.on_step("planning")
         started = time.perf_counter()
         margins = options.margins_bytes(desk.machine)
-        if options.goal is Goal.CONTEXT:
-            from placer.app.widest import with_largest_context
+        if options.goal is not Goal.CONTEXT:
+            return _planned(desk, margins, options, started)
+        from placer.app.widest import with_largest_context
 
-            desk = with_largest_context(desk, margins, options)
-        planner = planner_of(desk, margins)
-        candidates = _confirmed(desk, planner, options.goal)
-        seconds = time.perf_counter() - started - desk.asking.seconds
-        found = Plan(
-            target=desk.target,
-            machine=desk.machine,
-            goal=options.goal,
-            depth=desk.table().depth,
-            calibration=desk.calibration.source,
-            assumed=desk.rates.assumed,
-            seconds=seconds,
-            dry_run_seconds=desk.asking.seconds,
-            candidates=candidates,
-        )
-        return _with_more(found, desk, planner, options)
+        widest = with_largest_context(desk, margins, options)
+        return _planned(widest, margins, options, started)
+
+
+def _planned(
+    desk: Desk, margins: tuple[int, ...], options: PlanOptions, started: float
+) -> Plan:
+    """The plan, and what was asked for beside it."""
+    planner = planner_of(desk, margins)
+    candidates = _confirmed(desk, planner, options.goal)
+    seconds = time.perf_counter() - started - desk.asking.seconds
+    found = Plan(
+        target=desk.target,
+        machine=desk.machine,
+        goal=options.goal,
+        depth=desk.table().depth,
+        calibration=desk.calibration.source,
+        assumed=desk.rates.assumed,
+        seconds=seconds,
+        dry_run_seconds=desk.asking.seconds,
+        candidates=candidates,
+    )
+    return _with_more(found, desk, planner, options)
 
 
 def planner_of(desk: Desk, margins: tuple[int, ...]) -> Planner:

@@ -16,14 +16,13 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
-    PLANNING,
     WORKLOAD,
     name_argument,
     options,
-    plan_options,
     with_request,
     with_where,
 )
+from placer.cli.planning import PLANNING, plan_options
 
 if TYPE_CHECKING:
     from placer.app import Request, Where

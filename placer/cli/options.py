@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from placer.app import PlanOptions, Request, Where
+    from placer.app import Request, Where
 
 # llama-server takes fewer than 16 shares in -ts (arg.cpp:2795).
 MOST_DEVICES = 15
@@ -227,58 +227,6 @@ WORKLOAD = (
         help="Further token for llama-server; repeat for more.",
     ),
 )
-PLANNING = (
-    click.option(
-        "--for",
-        "goal",
-        type=click.Choice(["decode", "prefill", "balanced", "context"]),
-        default="decode",
-        show_default=True,
-        help="What to be best at: writing, reading prompts, both, or the largest "
-        "context.",
-    ),
-    click.option(
-        "--margin",
-        type=MibList(least=0),
-        default="0",
-        show_default=True,
-        help="MiB to leave free, one figure for all devices or one each: 256,512.",
-    ),
-    click.option(
-        "--depth",
-        type=click.IntRange(min=0),
-        default=4096,
-        show_default=True,
-        help="Tokens in the cache at which speed is predicted.",
-    ),
-    click.option(
-        "--min-speed",
-        type=click.FloatRange(min=0),
-        help="Tokens/s that --for context may not fall under.  [80 % of now]",
-    ),
-    click.option(
-        "--baselines/--no-baselines",
-        default=True,
-        show_default=True,
-        help="Plan --fit and one GPU too.",
-    ),
-    click.option(
-        "--tradeoffs/--no-tradeoffs",
-        default=None,
-        help="Try other settings too.  [not with --json and --quiet]",
-    ),
-    click.option(
-        "--explain",
-        is_flag=True,
-        help="Say what limits, and what more memory would buy.",
-    ),
-    click.option(
-        "--plot",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE.svg|FILE.png",
-        help="Draw the placements and trade-offs.",
-    ),
-)
 OUTPUT = (
     click.option(
         "--json", "as_json", is_flag=True, help="Print JSON and nothing else."
@@ -339,32 +287,6 @@ def request_of(values: dict[str, Any]) -> Request:
         extra_args=tuple(values.pop("extra_args")),
         devices=_names(values.pop("devices")),
         companions=_companions(values),
-    )
-
-
-def plan_options(
-    values: dict[str, Any],
-    *,
-    plot: Path | None,
-    is_terse: bool,
-    on_step: Callable[[str], None],
-) -> PlanOptions:
-    """What a plan is to be best at, out of the verb's options."""
-    from placer.app import PlanOptions
-    from placer.plan import Goal
-
-    tradeoffs = values["tradeoffs"]
-    if tradeoffs is None:
-        tradeoffs = plot is not None or not is_terse
-    return PlanOptions(
-        goal=Goal(values["goal"]),
-        margins_mib=values["margin"],
-        depth=values["depth"],
-        least_speed=values["min_speed"],
-        baselines=values["baselines"],
-        tradeoffs=tradeoffs,
-        explain=values["explain"],
-        on_step=on_step,
     )
 
 

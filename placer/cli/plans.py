@@ -194,8 +194,8 @@ def _print_end(out: Console, found: Plan) -> None:
         notes.append(f"Assumed: {', '.join(found.assumed)}.")
     dry = f", dry runs {found.dry_run_seconds:.2f} s" if found.dry_run_seconds else ""
     notes.append(
-        f"Planned in {found.seconds:.2f} s{dry}. Nothing was loaded: these are estimates. "
-        "placer optimize proves them."
+        f"Planned in {found.seconds:.2f} s{dry}. Nothing was loaded: these are "
+        "estimates. placer optimize proves them."
     )
     for note in notes:
         out.print(Text(note, "dim"), soft_wrap=not out.is_terminal)

@@ -81,9 +81,11 @@ def _rows(found: Plan) -> list[Row]:
         is_plan = name.isdigit()
         label = f"{name}. {rated.candidate.strategy.title}" if is_plan else name
         rows.append(("plan" if is_plan else "baseline", label, rated))
-    for one in found.tradeoffs:
-        if one.rated is not None:
-            rows.append((one.kind, shlex.join(one.args), one.rated))
+    rows.extend(
+        (one.kind, shlex.join(one.args), one.rated)
+        for one in found.tradeoffs
+        if one.rated is not None
+    )
     return rows
 
 

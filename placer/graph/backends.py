@@ -91,8 +91,8 @@ RULES = {
         BackendRules(name="SYCL", alignment=128, is_pipelined=False, pads_rows=True),
         BackendRules(name="Metal", alignment=32, is_pipelined=True),
         BackendRules(name="MTL", alignment=32, is_pipelined=True),
-        # No async, no events, no offload: ggml-rpc.cpp.
-        BackendRules(name="RPC", alignment=128, is_pipelined=False, offloads=False),
+        # No offload: ggml-rpc.cpp:2264; asynchronous, with events: :2194.
+        BackendRules(name="RPC", alignment=128, offloads=False),
     )
 }
 OTHER = BackendRules(name="", alignment=64)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 SPEED = "speed"
 # Launches of other architectures that it takes to speak for all.
 LEAST_OF_OTHERS = 2
-# The truth is never expected to be nearer to a prediction than this, ...
+# The truth is never expected to be nearer to a prediction than this, and less near
+# where few launches speak for it, ...
 NEAREST = 0.1
+NEAREST_OF_ONE = 0.25
 # ... and a prediction that could be further off says nothing.
 WIDEST = (1 / 3, 3.0)
 # Tokens per second that nothing does; NaN is not below it either.
@@ -107,8 +109,9 @@ class Ratios:
     @property
     def spread(self) -> tuple[float, float]:
         """The factors around the median that hold them all, within reason."""
-        low = min(self.low / self.middle, 1 - NEAREST)
-        high = max(self.high / self.middle, 1 + NEAREST)
+        nearest = max(NEAREST, NEAREST_OF_ONE / self.count)
+        low = min(self.low / self.middle, 1 - nearest)
+        high = max(self.high / self.middle, 1 + nearest)
         return max(low, WIDEST[0]), min(high, WIDEST[1])
 
 

@@ -1,8 +1,8 @@
-"""Lower bounds of what experts cost where there is not room for all beside their layers.
+"""Lower bounds of what experts cost where there is no room for all of them at home.
 
-The experts of a layer cost their bytes, at the least price for a byte on the homes where
-they are, and hops if any of them is elsewhere than the layer. However they are dealt
-out, no device holds more than it has room for.
+The experts of a layer cost their bytes, at the least price for a byte on the homes
+where they are, and hops if any of them is elsewhere than the layer. However they are
+dealt out, no device holds more than it has room for.
 """
 
 from __future__ import annotations

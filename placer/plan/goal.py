@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from placer.speed.times import Times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +17,6 @@ class Worth:
 
     decode: float
     prefill: float
-
-    def of_token(self, times: Times) -> float:
-        """Seconds of a token written and of a token read, weighed."""
-        return self.decode * times.decode_s + self.prefill * times.prefill_s
 
 
 class Goal(Enum):

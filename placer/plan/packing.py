@@ -96,7 +96,8 @@ class Packing:
             last=room.last,
             slots=slots,
             kinds=kinds,
-            hop=self._hops(),
+            hop=self._hops(torn=False),
+            torn=self._hops(torn=True),
             experts_on_cpu=rules.experts_on_cpu,
             layers_on_cpu=rules.layers_on_cpu,
         )
@@ -120,10 +121,12 @@ class Packing:
         }
         return Placement(split=counts, exceptions=frozenset(exceptions), main_gpu=alone)
 
-    def _hops(self) -> tuple[tuple[float, ...], ...]:
+    def _hops(self, *, torn: bool) -> tuple[tuple[float, ...], ...]:
+        """Seconds from each home to each other."""
         homes = range(self.table.rates.cpu + 1)
         return tuple(
-            tuple(self._worth(hop(self.table, a, b)) for b in homes) for a in homes
+            tuple(self._worth(hop(self.table, a, b, torn=torn)) for b in homes)
+            for a in homes
         )
 
     def _worth(self, times: Times) -> float:

@@ -2,7 +2,8 @@
 
 With everything on devices and no ``-ot`` the engine overlaps the physical batches of a
 prompt: the slowest device sets the pace. So the cost is a sum and a maximum, and of all
-splits that are no slower than a pace the one with the least sum is wanted, pace by pace.
+splits that are no slower than a pace the one with the least sum is wanted, pace by
+pace.
 """
 
 from __future__ import annotations

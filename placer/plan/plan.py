@@ -27,7 +27,7 @@ from placer.plan.pack import pack
 from placer.plan.packing import Packing, Room, Rules
 from placer.plan.pipeline import pack_pipelined
 from placer.plan.settle import unpipelined
-from placer.speed.predict import COPIES, batches_in_flight, cost_of_placement
+from placer.speed.predict import COPIES, batches_in_flight
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -104,13 +104,17 @@ class Planner:
         """The best placement that fits, on one device alone where it is named.
 
         Experts go to the CPU only where not everything fits on devices, and whole
-        layers, their context with them, only where that does not do.
+        layers, their context with them, only where that does not do; unless a device
+        is so slow, or so far away, that the CPU may be the better place.
         """
+        found = []
         for rules in RULES:
-            found = self._best_by(goal, device, rules)
-            if found is not None:
-                return found
-        return None
+            choice = self._best_by(goal, device, rules)
+            if choice is not None:
+                found.append(choice)
+                if self.table.rates.prefers_devices:
+                    break
+        return min(found, key=lambda choice: choice.cost, default=None)
 
     def whole_on(self, goal: Goal, device: int) -> Choice | None:
         """All of the model on one device; None where it has no room."""
@@ -198,7 +202,7 @@ class Planner:
         return replace(choice, placement=bare)
 
     def _packed(self, way: Way, room: Room) -> Choice | None:
-        """What the packer says, priced as the speed model does."""
+        """What the packer says."""
         packing = self._packing(way)
         problem = packing.problem(room, way.rules)
         if way.pipelined:
@@ -210,12 +214,7 @@ class Planner:
         placement = packing.placement(problem, packed)
         if not way.pipelined:
             placement = unpipelined(placement)
-        cost = cost_of_placement(
-            self.table, placement, self.machine, pipelined=way.pipelined
-        )
-        return Choice(
-            placement=placement, cost=way.goal.worth.of_token(cost), gap=packed.gap
-        )
+        return Choice(placement=placement, cost=packed.cost, gap=packed.gap)
 
     def _packing(self, way: Way) -> Packing:
         table = self.table

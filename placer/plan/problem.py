@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product, pairwise
+from itertools import pairwise, product
 
 # With more homes than these a layer's groups go to two homes beside their own at most,
 # the CPU and one device: all combinations would be too many.
@@ -74,7 +74,8 @@ class Problem:
         last: bytes that it lacks besides if it holds the last slot; negative for fewer.
         slots: the kind of each slot, front to back.
         kinds: what the numbers of kinds stand for.
-        hop: seconds from each home to each other.
+        hop: seconds from each home to each other, between layers.
+        torn: the same within a layer whose experts are elsewhere.
         experts_on_cpu: whether groups may leave for the CPU.
         layers_on_cpu: whether whole layers may.
     """
@@ -85,6 +86,7 @@ class Problem:
     slots: tuple[int, ...]
     kinds: tuple[Kind, ...]
     hop: tuple[tuple[float, ...], ...]
+    torn: tuple[tuple[float, ...], ...]
     experts_on_cpu: bool = True
     layers_on_cpu: bool = False
 
@@ -145,7 +147,7 @@ class Problem:
         self, home: int, groups: tuple[GroupCost, ...], homes: tuple[int, ...]
     ) -> Config:
         route = (home, *homes, home)
-        hops = sum(self.hop[a][b] for a, b in pairwise(route))
+        hops = sum(self.torn[a][b] for a, b in pairwise(route))
         n_bytes = [0] * self.cpu
         host_bytes = 0
         for group, at in zip(groups, homes, strict=True):
@@ -221,7 +223,7 @@ def cost_of(
         kind = problem.kinds[number]
         total += problem.hop[at][home] + kind.cost[home]
         total += sum(g.cost[h] for g, h in zip(kind.groups, own, strict=True))
-        total += sum(problem.hop[a][b] for a, b in pairwise((home, *own, home)))
+        total += sum(problem.torn[a][b] for a, b in pairwise((home, *own, home)))
         at = home
     return total + problem.hop[at][problem.cpu]
 

@@ -1,4 +1,4 @@
-"""The few numbers that turn data sheets into tokens per second, and where they are from.
+"""The few numbers that turn data sheets into tokens per second, and their source.
 
 A data sheet says what a memory can do at best; a model on llama.cpp does less, and pays
 for every operation that is started and every time that a token changes the device.
@@ -16,7 +16,9 @@ class Calibration:
     Attributes:
         source: where the numbers come from, in words.
         device_efficiency: share of a device's bandwidth that weights are read with.
-        host_efficiency: the same of the host's.
+        host_efficiency: the same of the host's, by a data sheet.
+        read_efficiency: the same of what a read of the host's memory measured, which
+            is three quarters of a data sheet's where both are known.
         node_s: seconds for each operation that a device starts.
         device_hop_s: seconds from one device to another of the same machine.
         host_hop_s: seconds from a device to the CPU, or back.
@@ -33,6 +35,7 @@ class Calibration:
     source: str
     device_efficiency: float = 0.75
     host_efficiency: float = 0.55
+    read_efficiency: float = 0.73
     node_s: float = 1.8e-6
     device_hop_s: float = 20e-6
     host_hop_s: float = 80e-6

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.model.shape import is_expert
-from placer.speed.route import hop, homes_of_tensors, hops, layer_route
+from placer.speed.route import homes_of_tensors, hop, hops, layer_route
 from placer.speed.times import Times
 
 if TYPE_CHECKING:
@@ -96,15 +96,8 @@ def predict(
     )
 
 
-def cost_of_placement(
-    table: CostTable, placement: Placement, machine: Machine, *, pipelined: bool
-) -> Times:
-    """Seconds of a token written, and of a token of a prompt read."""
-    used = spent(table, placement, machine)
-    return _of_token(used, table, pipelined=pipelined)
-
-
 def _of_token(used: Spent, table: CostTable, *, pipelined: bool) -> Times:
+    """Seconds of a token written, and of a token of a prompt read."""
     total = used.total
     batch_s = overlapped_s(used, table) if pipelined else total.prefill_s
     return Times(decode_s=total.decode_s, prefill_s=batch_s / table.n_tokens)

@@ -63,18 +63,35 @@ class Rates:
         return len(self.homes) - 1
 
     @property
+    def prefers_devices(self) -> bool:
+        """Whether whatever fits on a device is faster there than on the CPU.
+
+        Not where one is a network away, or its memory is no faster.
+        """
+        *devices, cpu = self.homes
+        return all(
+            not one.is_remote and one.bytes_per_s > cpu.bytes_per_s for one in devices
+        )
+
+    @property
     def assumed(self) -> tuple[str, ...]:
         """What nobody said, over all homes."""
         return tuple(what for home in self.homes for what in home.assumed)
 
-    def hop_s(self, a: int, b: int, n_bytes: float) -> float:
-        """Seconds for so many bytes from one home to another."""
+    def hop_s(self, a: int, b: int, n_bytes: float, n_tensors: int = 1) -> float:
+        """Seconds for so many bytes from one home to another.
+
+        Nobody waits for what is sent to a remote device; each tensor that is fetched
+        from one takes a round trip.
+        """
         if a == b:
             return 0.0
         one, other = self.homes[a], self.homes[b]
         speed = min(one.link_bytes_per_s, other.link_bytes_per_s)
-        if one.is_remote or other.is_remote:
-            return max(one.hop_s, other.hop_s) + n_bytes / speed
+        if one.is_remote:
+            return n_tensors * one.hop_s + n_bytes / speed
+        if other.is_remote:
+            return n_bytes / speed
         is_host = self.cpu in (a, b)
         cal = self.calibration
         return (cal.host_hop_s if is_host else cal.device_hop_s) + n_bytes / speed
@@ -106,8 +123,10 @@ def _device(device: Device, cal: Calibration, machine: Machine) -> DeviceRates:
     link, hop_s = _link_bytes_per_s(device, cal), cal.device_hop_s
     is_remote = device.backend == "RPC"
     if is_remote:
-        if device.network_bytes_per_s is None or device.network_latency_s is None:
-            assumed.append(f"network to {device.name} (1 Gbit/s, 200 us)")
+        if device.network_bytes_per_s is None:
+            assumed.append(f"network to {device.name} (1 Gbit/s)")
+        if device.network_latency_s is None:
+            assumed.append(f"latency of {device.name} (200 us)")
         link = device.network_bytes_per_s or NETWORK_BYTES_PER_S
         latency_s = device.network_latency_s
         hop_s = NETWORK_LATENCY_S if latency_s is None else latency_s
@@ -137,9 +156,12 @@ def _host(machine: Machine, cal: Calibration, threads: int | None) -> DeviceRate
     if bandwidth is None:
         bandwidth = HOST_BANDWIDTH
         assumed = (f"bandwidth of the CPU's memory ({bandwidth / 1e9:.0f} GB/s)",)
-    read = bandwidth * cal.host_efficiency
+    # Of this machine it was measured by reading, of another it is a data sheet's.
+    is_measured = machine.name is None and not assumed
+    share = cal.read_efficiency if is_measured else cal.host_efficiency
+    read = bandwidth * share
     if threads is not None:
-        read = min(read, threads * CORE_BANDWIDTH * cal.host_efficiency)
+        read = min(read, threads * CORE_BANDWIDTH * share)
     return DeviceRates(
         name="CPU",
         bytes_per_s=read,

@@ -7,6 +7,7 @@ the home is a graph split: the engine copies what crosses, and waits for it.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from placer.model.shape import is_expert
@@ -24,20 +25,21 @@ CACHE, BEHIND, ROUTER, EXPERTS, SHARED = range(1, 6)
 
 
 def hops(table: CostTable, homes: Sequence[int]) -> Times:
-    """What it takes to visit homes one after the other.
+    """What it takes to visit homes one after the other, within a layer.
 
     A batch with weights of the CPU may be computed on a device, and does not go there.
     """
     total = Times()
-    for a, b in zip(homes, homes[1:], strict=False):
-        total += hop(table, a, b)
+    for a, b in pairwise(homes):
+        total += hop(table, a, b, torn=True)
     return total
 
 
-def hop(table: CostTable, a: int, b: int) -> Times:
-    """From one home to the next."""
-    seen = table.hop(table.seen_at(a), table.seen_at(b))
-    return Times(decode_s=table.hop(a, b).decode_s, prefill_s=seen.prefill_s)
+def hop(table: CostTable, a: int, b: int, *, torn: bool = False) -> Times:
+    """From one home to the next, between two layers or within one."""
+    seen = table.hop(table.seen_at(a), table.seen_at(b), torn=torn)
+    decode_s = table.hop(a, b, torn=torn).decode_s
+    return Times(decode_s=decode_s, prefill_s=seen.prefill_s)
 
 
 def layer_route(

@@ -35,6 +35,10 @@ OFFLOADED_HOPS = 12
 # recurrent state: counted on the graphs of ten architectures, 2.0 to 2.6.
 NODES_PER_TENSOR = 2.3
 NODES_OF_STATE = 30
+# What a token takes with it to experts elsewhere, and what a remote device is told of a
+# layer that is not all there: seen on the wire of build 10434.
+TORN_TENSORS = 2
+GRAPH_BYTES = 39_000
 # Bytes of one element of what passes from layer to layer.
 ACTIVATION_BYTES = 4
 
@@ -243,12 +247,18 @@ class CostTable:
             prefill_s=flops / (place.flops_per_s * share),
         )
 
-    def hop(self, a: int, b: int) -> Times:
-        """What passes from one home to another between two layers."""
-        n_bytes = self.shape.n_embd * ACTIVATION_BYTES
+    def hop(self, a: int, b: int, *, torn: bool = False) -> Times:
+        """What passes from one home to another.
+
+        Between two layers that is a row; within one that is torn also which experts
+        it visits, and a remote device is told its part of the graph again.
+        """
+        row = self.shape.n_embd * ACTIVATION_BYTES
+        graph = GRAPH_BYTES if torn and self.rates.homes[b].is_remote else 0
+        n = TORN_TENSORS if torn else 1
         return Times(
-            decode_s=self.rates.hop_s(a, b, n_bytes),
-            prefill_s=self.rates.hop_s(a, b, n_bytes * self.n_tokens),
+            decode_s=self.rates.hop_s(a, b, row + graph, n),
+            prefill_s=self.rates.hop_s(a, b, row * self.n_tokens + graph, n),
         )
 
     def seen_at(self, home: int) -> int:

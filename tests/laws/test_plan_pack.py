@@ -40,7 +40,6 @@ def problems(draw: st.DrawFn) -> Problem:
     while sum(len(kinds[k].groups) for k in slots) > MOST_GROUPS:
         slots.pop()
     between, cpu = draw(st.floats(0, 2.0)), draw(st.floats(0, 4.0))
-    homes = range(n_devices + 1)
     sizes = st.integers(0, 9)
     return Problem(
         capacity=tuple(draw(st.integers(0, 150)) for _ in range(n_devices)),
@@ -48,9 +47,8 @@ def problems(draw: st.DrawFn) -> Problem:
         last=tuple(draw(st.integers(-9, 9)) for _ in range(n_devices)),
         slots=tuple(slots),
         kinds=kinds,
-        hop=tuple(
-            tuple(_hop(a, b, n_devices, between, cpu) for b in homes) for a in homes
-        ),
+        hop=_hops(n_devices, between, cpu),
+        torn=_hops(n_devices, draw(st.floats(0, 2.0)), draw(st.floats(0, 4.0))),
         experts_on_cpu=draw(st.booleans()),
         layers_on_cpu=draw(st.booleans()),
     )
@@ -75,10 +73,12 @@ def _kind(draw: st.DrawFn, n_devices: int, seconds: st.SearchStrategy[float]) ->
     )
 
 
-def _hop(a: int, b: int, cpu_home: int, between: float, cpu: float) -> float:
-    if a == b:
-        return 0.0
-    return cpu if cpu_home in (a, b) else between
+def _hops(cpu_home: int, between: float, cpu: float) -> tuple[tuple[float, ...], ...]:
+    homes = range(cpu_home + 1)
+    return tuple(
+        tuple(0.0 if a == b else cpu if cpu_home in (a, b) else between for b in homes)
+        for a in homes
+    )
 
 
 def every_placement(problem: Problem) -> Iterator[tuple[list[int], Groups]]:
@@ -142,9 +142,7 @@ def test_the_bound_is_one_however_early_it_ends(problem: Problem, nodes: int) ->
 def test_boundaries_cost_no_less_than_their_bound(problem: Problem) -> None:
     """Best first, and no placement with them is cheaper."""
     bounds = Bounds(problem)
-    lined_up = {
-        counts: bound for bound, counts in bounds.best_first(Budget(10_000))
-    }
+    lined_up = {counts: bound for bound, counts in bounds.best_first(Budget(10_000))}
     assert list(lined_up.values()) == sorted(lined_up.values())
     for homes, groups in every_placement(problem):
         if fits(problem, homes, groups):
