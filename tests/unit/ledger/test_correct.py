@@ -146,8 +146,9 @@ def test_what_the_device_lost_counts_before_what_the_process_held() -> None:
 
 def test_the_summary_shows_what_corrects() -> None:
     """One line a key, with the spread and the bytes that are added by place."""
-    (line,) = summary(rows([20 * MIB, 25 * MIB, 30 * MIB]), "1")
+    (line,) = summary(rows([20 * MIB, 25 * MIB, 30 * MIB]), [], "1")
     assert line.corrections == {"only": 30 * MIB}
     assert line.dry_run is not None
     assert (line.dry_run.count, line.dry_run.middle) == (3, 25 * MIB)
     assert line.overhead is None
+    assert line.decode_ratio is None

@@ -42,6 +42,7 @@ def make_trial(**changes: Any) -> dict[str, Any]:
         "formula": estimate("formula"),
         "dry_run": estimate("dry-run"),
         "purpose": "the plan's answer",
+        "predicted": None,
         "verdict": "OOM_COMPUTE",
         "device": "CUDA0",
         "phase": "compute",
@@ -56,6 +57,7 @@ def make_trial(**changes: Any) -> dict[str, Any]:
         "pipelined": False,
         "prompt_tokens": 0,
         "prompt_tokens_per_s": None,
+        "prefill_tokens_per_s": None,
         "decode_tokens_per_s": None,
         "load_s": None,
         "total_s": 1.5,
@@ -78,6 +80,12 @@ def make_fit(**changes: Any) -> dict[str, Any]:
         "graph_splits": [3, 3],
         "prompt_tokens": 1490,
         "prompt_tokens_per_s": 2000.0,
+        "predicted": {
+            "depth": 512,
+            "decode_tokens_per_s": [40.0, 48.04, 60.0],
+            "prefill_tokens_per_s": [500.0, 1000.0, 1600.0],
+        },
+        "prefill_tokens_per_s": 900.0,
         "decode_tokens_per_s": 50.0,
         "load_s": 1.0,
     }

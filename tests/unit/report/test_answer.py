@@ -8,6 +8,7 @@ from placer.report.answer import (
     memory_table,
     speed_table,
 )
+from placer.report.tried import tried_table
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_a_source_that_did_not_speak_is_dashes(
     silent = [row[2:] for row in rows if row[1] != "formula"]
     assert len(silent) == 8
     assert all(row == ["-"] * 5 for row in silent)
-    assert cells(speed_table(best))[0] == ["dry run", *["-"] * 5]
+    assert cells(speed_table(best))[0] == ["dry run", *["-"] * 6]
 
 
 def test_memory_that_no_device_owns_is_shown_under_its_name(
@@ -104,8 +105,32 @@ def test_memory_that_no_device_owns_is_shown_under_its_name(
 def test_splits_of_dry_run_and_launch_are_apart(
     fit: Callable[..., dict[str, Any]],
 ) -> None:
-    """Speed belongs to the launch alone."""
+    """Speed is predicted or measured, and the two are never one figure."""
+    ubatch, decode = "1,000.0 (500.0 to 1,600.0)", "48.0 (40.0 to 60.0)"
     assert cells(speed_table(fit(graph_splits=[9, 33]))) == [
-        ["dry run", "3", "-", "-", "-", "-"],
-        ["observed", "9 / 33", "2,000.0", "50.0", "1.0", "1.5"],
+        ["dry run", "3", "-", "-", "-", "-", "-"],
+        ["predicted", "-", "-", ubatch, decode, "-", "-"],
+        ["observed", "9 / 33", "2,000.0", "900.0", "50.0", "1.0", "1.5"],
     ]
+
+
+def test_journals_without_predictions_are_read_all_the_same(
+    fit: Callable[..., dict[str, Any]], study: Callable[..., StudyRecord]
+) -> None:
+    """What was not kept then is a dash."""
+    old = fit()
+    del old["predicted"], old["prefill_tokens_per_s"]
+    predicted, observed = cells(speed_table(old))[1:]
+    assert predicted == ["predicted", *["-"] * 6]
+    assert observed == ["observed", "3", "2,000.0", "-", "50.0", "1.0", "1.5"]
+    assert cells(tried_table(study(old)))[0][-3:] == ["-", "50.0", "1.5"]
+
+
+def test_every_try_shows_what_was_predicted_beside_what_was_measured(
+    fit: Callable[..., dict[str, Any]],
+    trial: Callable[..., dict[str, Any]],
+    study: Callable[..., StudyRecord],
+) -> None:
+    """The middle alone; a launch without a prediction has a dash."""
+    rows = cells(tried_table(study(fit(), trial())))
+    assert [row[-3:] for row in rows] == [["48.0", "50.0", "1.5"], ["-", "-", "1.5"]]
