@@ -192,12 +192,12 @@ class Desk:
 
     def _known(self, placement: Placement) -> MemoryEstimate:
         """The best that is known without asking the engine again."""
-        answer = self.answers.get(self._args(placement))
-        if isinstance(answer, MemoryEstimate):
-            return answer
         formula = self.corrected(self.formula(placement))
         if not self.heard:
             return formula
+        answer = self.answers.get(self._args(placement))
+        if isinstance(answer, MemoryEstimate):
+            return answer
         beyond = [_beyond(ours, theirs) for _, ours, theirs in self.heard]
         devices = tuple(
             replace(held, compute_bytes=max((held.compute_bytes or 0) + max(more), 0))

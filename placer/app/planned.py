@@ -82,7 +82,7 @@ class Plan:
         dry_run_seconds: that the engine took to confirm the first candidate.
         candidates: best first.
         fit: what llama-server's own ``--fit`` would do, None without an engine.
-        fit_seconds: that ``--fit`` needed, by its own word.
+        fit_seconds: that ``--fit`` needed, from the engine's start to its answer.
         one_gpu: the best on one device alone, None where nothing fits so.
         tradeoffs: what other settings would give.
         explained: what limits the first candidate.
@@ -279,7 +279,7 @@ def _with_fit(
     rated = rate(candidate_of(placement, placement, desk), desk)
     if answer.message is not None:
         rated = replace(rated, notes=(*rated.notes, f"--fit says: {answer.message}"))
-    return replace(found, fit=rated, fit_seconds=answer.seconds)
+    return replace(found, fit=rated, fit_seconds=answer.waited_s)
 
 
 def _nothing_fits(desk: Desk, planner: Planner) -> SearchError:

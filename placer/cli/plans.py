@@ -39,6 +39,8 @@ def show_plan(found: Plan) -> None:
     out.print(Text(text, "dim"))
     out.print()
     out.print(_candidates(found, out.width))
+    if out.width < ROOMY:
+        out.print(_strategies(found))
     for name, rated in rows_of(found):
         line = Text(f"{name}: ", "bold").append(
             shlex.join(rated.args), "not bold green"
@@ -84,6 +86,16 @@ def _candidates(found: Plan, columns: int) -> Table:
             _left_text(rated, found.machine),
         )
     return table
+
+
+def _strategies(found: Plan) -> Text:
+    """What the letters mean, of those that are shown."""
+    tried = [one.rated for one in found.tradeoffs if one.rated is not None]
+    shown = dict.fromkeys(
+        rated.candidate.strategy
+        for rated in (*(rated for _, rated in rows_of(found)), *tried)
+    )
+    return Text(", ".join(f"{one.value}: {one.title}" for one in shown), "dim")
 
 
 def _strategy_text(rated: Rated, columns: int = 0) -> str:

@@ -63,6 +63,7 @@ class FitAnswer:
     Attributes:
         placement: what it would load.
         seconds: what it says that fitting took.
+        waited_s: from its start until it said so.
         changed: whether it moved anything; if not, its defaults leave enough free
             (``-ngl all``, ``-ts`` by free memory), or it failed.
         message: its own words where it failed. It loads all the same.
@@ -72,6 +73,7 @@ class FitAnswer:
     seconds: float
     changed: bool
     message: str | None = None
+    waited_s: float | None = None
 
 
 def fit(
@@ -116,6 +118,7 @@ class FitLog:
     def __init__(self) -> None:
         self.table_lines: list[str] = []
         self.is_complete = False
+        self.waited_s: float | None = None
         self._seconds: float | None = None
         self._unchanged = False
         self._overflowing = False
@@ -153,6 +156,11 @@ class FitLog:
         elif PLACED.search(line):
             self.is_complete = bool(self._layers)
 
+    @property
+    def has_fitted(self) -> bool:
+        """Whether what follows is the load."""
+        return self._seconds is not None
+
     def answer(self, shape: ModelShape, machine: Machine) -> FitAnswer | None:
         """What it comes to; None where the engine did not get so far."""
         if self._seconds is None or not self.is_complete:
@@ -164,6 +172,7 @@ class FitLog:
             seconds=self._seconds,
             changed=not self._unchanged and self._message is None,
             message=self._message,
+            waited_s=self.waited_s,
         )
 
     def _placement(self, shape: ModelShape, machine: Machine) -> Placement:
@@ -192,12 +201,14 @@ class FitLog:
 
 def _said_until_placed(process: EngineProcess) -> FitLog:
     follower = LogFollower(process.log_path)
-    deadline_s = time.monotonic() + TIMEOUT_S
+    started_s = time.monotonic()
     said = FitLog()
-    while time.monotonic() < deadline_s:
+    while time.monotonic() < started_s + TIMEOUT_S:
         ended = process.exit_code() is not None
         for line in follower.new_lines():
             said.feed(line)
+        if said.waited_s is None and said.has_fitted:
+            said.waited_s = time.monotonic() - started_s
         if ended or said.is_complete:
             break
         time.sleep(STEP_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from placer.model.shape import is_expert
 from placer.speed.route import homes_of_tensors, hop, hops, layer_route
@@ -125,19 +125,40 @@ def spent(table: CostTable, placement: Placement, machine: Machine) -> Spent:
     table = table.of(placement)
     cpu = table.rates.cpu
     slots = placement.slot_devices(table.shape.n_slots)
-    homes = [cpu if device is None else device for device in slots]
     moved = homes_of_tensors(
         {e.tensor: e.buffer for e in placement.exceptions}, machine.buffer_types
     )
     by_home = [Times() for _ in range(cpu + 1)]
     total, at = Times(), cpu
-    for slot, home in enumerate(homes):
-        route = _slot_route(table, slot, home, moved)
-        total += hop(table, at, route[0]) + hops(table, route)
-        at = route[-1]
-        for place, times in _slot_times(table, slot, home, moved):
+    # Slots that are alike and lie alike cost the same.
+    seen: dict[object, _Visit] = {}
+    for slot, device in enumerate(slots):
+        home = cpu if device is None else device
+        away = tuple(moved.get(t.name) for t in table.tensors_of(slot))
+        key = (table.kinds[slot], home, away)
+        if key not in seen:
+            seen[key] = _visit(table, slot, home, moved)
+        visit = seen[key]
+        total += hop(table, at, visit.first) + visit.hops
+        at = visit.last
+        for place, times in visit.times:
             by_home[place] += times
     return Spent(by_home=tuple(by_home), hops=total + hop(table, at, cpu))
+
+
+class _Visit(NamedTuple):
+    """A slot on a token's way: where it begins and ends, and what it takes."""
+
+    first: int
+    last: int
+    hops: Times
+    times: list[tuple[int, Times]]
+
+
+def _visit(table: CostTable, slot: int, home: int, moved: Mapping[str, int]) -> _Visit:
+    route = _slot_route(table, slot, home, moved)
+    times = _slot_times(table, slot, home, moved)
+    return _Visit(route[0], route[-1], hops(table, route), times)
 
 
 def _slot_route(
@@ -161,9 +182,7 @@ def _slot_times(
 ) -> list[tuple[int, Times]]:
     """The times of a slot, each with the home where they pass."""
     found = [(home, table.slot(slot, home))]
-    is_layer = slot < table.shape.n_layer_all
-    tensors = table.shape.layers[slot].tensors if is_layer else ()
-    for tensor in tensors:
+    for tensor in table.tensors_of(slot):
         place = moved.get(tensor.name, home)
         if place != home and not is_expert(tensor.name):
             here, there = (table.dense(tensor, at) for at in (home, place))

@@ -96,6 +96,11 @@ class CostTable:
         """The groups of each slot; the output has none."""
         return (*(groups_of(layer) for layer in self.shape.layers), ())
 
+    def tensors_of(self, slot: int) -> tuple[Tensor, ...]:
+        """What may be elsewhere than its slot; nothing of the output."""
+        is_layer = slot < self.shape.n_layer_all
+        return self.shape.layers[slot].tensors if is_layer else ()
+
     @property
     def n_tokens(self) -> int:
         """Of a physical batch."""
