@@ -199,11 +199,12 @@ class Desk:
         if isinstance(answer, MemoryEstimate):
             return answer
         beyond = [_beyond(ours, theirs) for _, ours, theirs in self.heard]
+        most = [max(figures) for figures in zip(*beyond, strict=True)]
         devices = tuple(
-            replace(held, compute_bytes=max((held.compute_bytes or 0) + max(more), 0))
-            for held, more in zip(
-                formula.devices, zip(*beyond, strict=True), strict=True
-            )
+            replace(held, compute_bytes=max(held.compute_bytes + more, 0))
+            if held.compute_bytes
+            else held
+            for held, more in zip(formula.devices, most, strict=True)
         )
         return replace(formula, devices=devices)
 

@@ -76,7 +76,10 @@ class Explained:
 def tradeoffs(desk: Desk, planner: Planner, goal: Goal) -> tuple[Tradeoff, ...]:
     """The best placement under each of some other settings, by formula."""
     found = []
+    most_ctx = desk.target.shape.context_length
     for kind, args, changes in other_settings(desk.target.workload):
+        if most_ctx and changes.get("ctx", 0) > most_ctx:
+            continue
         asked = replace(desk.target.workload, **changes)
         other = desk.under(asked)
         choice = planner_of(other, planner.margins_bytes).best(goal)

@@ -289,6 +289,7 @@ def _nothing_fits(desk: Desk, planner: Planner) -> SearchError:
     problem = f"no placement of {name} fits"
     if short is not None:
         problem += f": {size_text(short)} are missing on each device"
-    return SearchError(
-        problem, hint="lower --ctx, -ub or the cache types, or free memory"
-    )
+    hint = "lower --ctx, -ub or the cache types, or free memory"
+    if desk.target.workload.op_offload:
+        hint += "; --no-op-offload frees the first device of copied weights"
+    return SearchError(problem, hint=hint)

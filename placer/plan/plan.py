@@ -254,12 +254,12 @@ class Planner:
         for n_bytes, home in zip(self.beside, homes, strict=False):
             if home is not None:
                 beside[home] += n_bytes
-        return all(
-            not held.total_bytes or held.total_bytes + extra + buffers <= room
-            for held, extra, buffers, room in zip(
-                bare.devices, beside, compute, free, strict=True
-            )
-        )
+        totals = [
+            held.total_bytes + extra + buffers
+            for held, extra, buffers in zip(bare.devices, beside, compute, strict=True)
+        ]
+        # Of a device that holds nothing nothing is asked, not even a margin.
+        return all(n <= room or not n for n, room in zip(totals, free, strict=True))
 
     def _touched(self, placement: Placement) -> list[tuple[int, bool]]:
         """The devices that hold anything, and whether the output is there."""

@@ -159,15 +159,29 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(model.write(tmp_path_factory.mktemp("dense") / "dense.gguf"))
 
 
-def test_a_draft_on_the_same_devices_is_planned_for(dense: str) -> None:
-    """It follows the same -ts, so a plan with all on GPUs is found, and is tight."""
+CARDS = """\
+[[devices]]
+backend = "CUDA"
+total_mib = {first}
+bandwidth_gb_per_s = 1000
+
+[[devices]]
+backend = "CUDA"
+total_mib = {second}
+bandwidth_gb_per_s = 500
+"""
+
+
+def test_a_draft_on_the_same_devices_is_planned_for(dense: str, tmp_path: Path) -> None:
+    """It follows the same -ts, so that the faster device is full with both."""
     request = placer.Request(
         values={"ctx": 8192, "parallel": 1}, companions=("-md", dense)
     )
     whole = placer.estimate(dense, WIDE, request, ("-ts", "1,0")).rated
     both_mib = (300_000 * MIB - whole.headroom_bytes[0]) // MIB
-    first, second = both_mib * 6 // 10, both_mib * 5 // 10
-    where = placer.Where(devices=f"CUDA0:{first}:{first},CUDA1:{second}:{second}")
+    cards = tmp_path / "cards.toml"
+    cards.write_text(CARDS.format(first=both_mib * 6 // 10, second=both_mib * 5 // 10))
+    where = placer.Where(machine=str(cards))
     best = placer.plan(dense, where, request).candidates[0]
     slots = best.candidate.placement.split
 

@@ -267,8 +267,6 @@ def test_the_verbs_of_the_package_stay_verbs(model: str) -> None:
 
 
 def test_a_plan_never_shows_what_does_not_fit(model: str) -> None:
-    """Where nothing fits, the nearest miss is the error."""
-    with pytest.raises(placer.SearchError) as caught:
+    """With all on the CPU a device still needs buffers to read prompts with."""
+    with pytest.raises(placer.SearchError, match="no placement of moe fits"):
         placer.plan(model, placer.Where(devices="Vulkan0:1"), SMALL)
-
-    assert "no placement of moe fits by formula" in str(caught.value)

@@ -47,6 +47,22 @@ def test_each_device_that_could_take_more_was_seen_to_refuse(desk: Desk) -> None
     assert answer.err == ""
 
 
+def test_a_prediction_stands_beside_what_was_measured(desk: Desk) -> None:
+    """For a person, in the line of each launch and in a table; and in the JSON."""
+    out = desk.placer("optimize", "moe", "--dry-run").out
+    assert re.search(r"FITS .* tokens/s \([\d.,]+ predicted\)  -ngl", out)
+    assert re.search(r"^tokens/s +predicted +from +to +measured$", out, re.MULTILINE)
+    assert re.search(r"^one user decodes( +[\d.,]+){4}$", out, re.MULTILINE)
+    assert re.search(r"^reads one ubatch( +[\d.,]+){4}$", out, re.MULTILINE)
+
+    found = json.loads(desk.placer("optimize", "moe", "--json").out)["found"]
+    low, middle, high = found["predicted"]["decode_tokens_per_s"]
+    assert low < middle < high
+    assert found["predicted"]["depth"] == 64
+    assert found["decode_tokens_per_s"] > 0
+    assert found["prefill_tokens_per_s"] > 0
+
+
 def test_a_dry_run_shows_the_change_and_makes_none(desk: Desk) -> None:
     """models.conf is the same, byte for byte; apply then makes the change."""
     before = desk.conf.read_bytes()
@@ -105,7 +121,7 @@ def test_json_is_one_document_with_a_schema(desk: Desk, args: tuple[str, ...]) -
 def test_a_pipe_gets_no_colours_and_flags_in_one_line(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str, columns: int
 ) -> None:
-    """No escape sequence; a placement is never broken over two lines."""
+    """No escape sequence; neither a placement nor a sentence is broken over lines."""
     monkeypatch.setenv("COLUMNS", str(columns))
     name = [] if verb == "devices" else ["moe"]
     answer = desk.placer(verb, *name)
@@ -113,10 +129,10 @@ def test_a_pipe_gets_no_colours_and_flags_in_one_line(
     assert answer.code == 0
     assert not ANSI.search(answer.out)
     for line in answer.out.splitlines():
-        if line.startswith("-ngl"):
+        if "-ngl" in line:
             assert "-ts" in line
-        if not line.startswith(("-ngl", " ", "does not fit", "+", "-")):
-            assert len(line) <= columns, line
+        elif not line.startswith((" ", "does not fit", "+", "-")):
+            assert line.endswith(".") or len(line) <= columns, line
 
 
 @pytest.mark.parametrize(
@@ -126,13 +142,13 @@ def test_a_pipe_gets_no_colours_and_flags_in_one_line(
         (("plan", "nope"), 2, "nope"),
         (("plan", "moe", "-ctk", "q9"), 2, "no cache type"),
         (("plan", "moe", "--emulate", "x"), 2, "no list of MiB"),
-        (("devices", "--emulate", "99999999999999"), 2, "capacities"),
+        (("devices", "--emulate", "99999999999999"), 2, "1 to 15 figures"),
         (("plan", "moe", "--ctx", "99999999999999999999"), 2, "ctx is"),
         (("estimate", "moe", "-ts", "nan,1"), 2, "-ts"),
         (("estimate", "moe", "-ts", "-3,5"), 2, "-ts"),
         (("estimate", "moe", "-ncmoe", "30000000"), 2, "-ncmoe"),
         (("estimate", "moe", "-sm", "none", "-mg", "5"), 2, "-mg 5 is no device"),
-        (("plan", "moe", "--devices", "Vulkan0:1"), 4, "fits by formula"),
+        (("plan", "moe", "--devices", "Vulkan0:1"), 4, "no placement of"),
         (("estimate", "moe", "--devices", "Vulkan0:1:2"), 2, "2 MiB free of 1"),
         (("estimate", "moe", "--devices", "GPU0:9"), 2, "no backend 'GPU'"),
         (("estimate", "moe", "--machine", "nope"), 2, "there are a100-80"),

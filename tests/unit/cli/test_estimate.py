@@ -93,7 +93,8 @@ def test_bars_have_one_scale(
     assert len(bars) == 2
     assert len(bars[1]) / len(bars[0]) == pytest.approx(0.5, abs=0.1)
     lines = answer.out.splitlines()
-    assert all(len(line.rstrip()) <= columns for line in lines)
+    table = [line for line in lines if not line.endswith(".")]
+    assert all(len(line.rstrip()) <= columns for line in table)
     assert "Fits: CUDA1 is the tightest" in answer.out
     assert "Figures by formula; graph splits" in answer.out
 
@@ -116,7 +117,8 @@ def test_a_plan_for_a_machine_that_is_not_here(desk: Desk) -> None:
 
     assert (answer.code, answer.err) == (0, "")
     assert "on GeForce RTX 4090 + GeForce RTX 5070 Ti" in answer.out
-    assert "1. A: one GPU" in answer.out
+    assert re.search(r"^1 +A ", answer.out, re.MULTILINE)
+    assert re.search(r"^1: -ngl 7 -sm none -mg 0 -ts 7$", answer.out, re.MULTILINE)
     assert "free memory of CUDA1 is assumed" in answer.out
 
 

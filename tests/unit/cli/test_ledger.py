@@ -67,6 +67,20 @@ def test_a_search_writes_what_it_saw(desk: Desk) -> None:
     assert record["entries"] > 0
 
 
+def test_measured_over_predicted_is_shown(desk: Desk) -> None:
+    """How many launches, and their median, as text and as JSON."""
+    estimated(desk)
+    assert "decode, tokens/s: not seen" in desk.placer("ledger").out
+    desk.placer("optimize", "moe", "--dry-run", "-q")
+    (line,) = json.loads(desk.placer("ledger", "--json").out)["lines"]
+    decode = line["decode_ratio"]
+    assert decode["count"] == line["prefill_ratio"]["count"] > 0
+    assert 0 < decode["low"] <= decode["middle"] <= decode["high"]
+    text = desk.placer("ledger").out
+    assert f" / {decode['middle']:.3g} / " in text
+    assert f"({decode['count']})" in text
+
+
 def test_an_unwritable_ledger_fails_no_verb(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

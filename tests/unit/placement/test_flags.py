@@ -13,7 +13,7 @@ from placer.placement import (
     placement_from_args,
 )
 from placer.placement.flags import home_buffers
-from placer.plan.plan import strategy_of
+from placer.plan import strategy_of
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 
 GLM = fake_shape([FakeLayer(), *[FakeLayer(expert_kib=300)] * 46])

@@ -112,7 +112,7 @@ def test_all_experts_are_one_word() -> None:
 def test_experts_of_some_layers_are_one_pattern() -> None:
     """Not one flag a layer."""
     assert written(*layers_of(*range(13, 47))) == [
-        r"blk\.(1[3-9]|[23][0-9]|4[0-6])\.ffn_.*_exps=CPU"
+        r"blk\.(1[3-9]|[23][0-9]|4[0-6])\..*exps=CPU"
     ]
 
 
@@ -125,12 +125,39 @@ def test_whole_layers_are_one_pattern() -> None:
 def test_single_tensors_are_named() -> None:
     """A dot is a dot, and nothing else matches."""
     assert written("blk.3.attn_q.weight", "blk.5.attn_q.weight") == [
-        r"blk\.[35]\.attn_q\.weight=CPU"
+        r"blk\.[35]\.attn_q=CPU"
     ]
     assert written("token_embd.weight", buffer="CUDA0") == [
         r"^token_embd\.weight=CUDA0"
     ]
     assert written("output.weight") == [r"^output\.weight=CPU"]
+
+
+def test_single_matrices_of_the_experts_are_an_alternation() -> None:
+    """What they have in common is written once."""
+    one, two = "blk.3.ffn_down_exps.weight", "blk.3.ffn_up_exps.weight"
+    assert written(one) == [r"blk\.3\.ffn_down_exps=CPU"]
+    assert written(one, two) == [r"blk\.3\.ffn_(down|up)_exps=CPU"]
+
+
+def test_a_stem_that_matches_more_is_written_in_full() -> None:
+    """A bias of the same name stays where it is."""
+    names = ["blk.3.ffn_up_exps.weight", "blk.3.ffn_up_exps.bias"]
+    exceptions = [TensorException(tensor=names[0], buffer="CPU")]
+    found = minimal_overrides(exceptions, names)
+    assert [str(override) for override in found] == [
+        r"blk\.3\.ffn_up_exps\.weight=CPU"
+    ]
+
+
+@pytest.mark.parametrize("moved", [{"up"}, {"gate", "down"}, {"up", "gate", "down"}])
+def test_what_is_written_matches_exactly_what_was_moved(moved: set[str]) -> None:
+    """However short the pattern is."""
+    stems = tuple(f".ffn_{name}_exps.weight" for name in moved)
+    wanted = {n for n in layers_of(3, 5, 12, 46) if n.endswith(stems)}
+    exceptions = [TensorException(tensor=name, buffer="CUDA1") for name in wanted]
+    found = buffer_of_tensors(minimal_overrides(exceptions, NAMES), NAMES)
+    assert set(found) == wanted
 
 
 def test_nothing_is_no_override() -> None:

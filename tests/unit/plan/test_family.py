@@ -6,7 +6,7 @@ import pytest
 
 from placer.placement import Strategy, TensorException, Workload
 from placer.plan import Family, Spread, families, slot_costs
-from placer.plan.plan import families_for
+from placer.plan.settle import families_for
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import KIB
 

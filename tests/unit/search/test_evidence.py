@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from placer.placement import Workload
 from placer.plan import Spread
-from placer.plan.plan import families_for
+from placer.plan.settle import families_for
 from placer.search.evidence import DeviceEvidence, Evidence
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import KIB, MIB
