@@ -212,6 +212,10 @@ class Desk:
         """The same with another workload."""
         return replace(self, target=replace(self.target, workload=workload), heard=[])
 
+    def on(self, machine: Machine) -> Desk:
+        """The same with other devices, of which nothing was asked yet."""
+        return replace(self, machine=machine, answers={}, formulas={}, heard=[])
+
     @cached_property
     def calibration(self) -> Calibration:
         """What data sheets are multiplied with, and what launches taught."""

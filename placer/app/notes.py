@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from placer.app.companions import Companion
     from placer.app.desk import Desk
+    from placer.machine import Machine
     from placer.memory import MemoryEstimate
     from placer.placement import Placement
     from placer.plan import Candidate
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # The build whose rules the formula follows, and how far off it may be unsaid.
 FOLLOWS = "11434"
 UNSAID_BYTES = 64 * MIB
+# Remote devices that are only described; a real one's buffer has an address.
+REMOTE_NAMES = frozenset(f"RPC{index}" for index in range(16))
 # Who knows what the formula does not know of a companion.
 SAID = {
     PROJECTOR: ": llama-server says it",
@@ -111,16 +114,34 @@ def _apart(
 def _host(
     best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
 ) -> Iterator[str]:
-    free = desk.machine.host_free_bytes
-    held = best.host.total_bytes + sum(c.host.total_bytes for c in companions)
-    if free is not None and held > free and not desk.machine.is_unified:
+    if host_is_short(best, companions, desk.machine):
+        free = desk.machine.host_free_bytes or 0
         yield (
-            f"the CPU would hold {size_text(held)} of {size_text(free)} that are free: "
-            f"weights would be read from the disk again and again"
+            f"the CPU would hold {size_text(_on_host(best, companions))} of "
+            f"{size_text(free)} that are free: weights would be read from the disk "
+            f"again and again, and no speed is foreseen"
         )
 
 
+def host_is_short(
+    best: MemoryEstimate, companions: Sequence[Companion], machine: Machine
+) -> bool:
+    """Whether the host lacks the memory for what it would hold."""
+    free = machine.host_free_bytes
+    if free is None or machine.is_unified:
+        return False
+    return _on_host(best, companions) > free
+
+
+def _on_host(best: MemoryEstimate, companions: Sequence[Companion]) -> int:
+    return best.host.total_bytes + sum(c.host.total_bytes for c in companions)
+
+
 def _assumed(placement: Placement, desk: Desk) -> Iterator[str]:
+    if desk.target.workload.drafted:
+        yield "what drafting gains in speed is not predicted"
+    if any(e.buffer in REMOTE_NAMES for e in placement.exceptions):
+        yield "RPC0 stands for what llama-server calls RPC0[host:port]"
     if placement.unpipelined:
         yield "no tensor matches the -ot: it only keeps batches from overlapping"
     assumed = [d.name for d in desk.machine.devices if d.free_is_assumed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from placer.plan import Choice, Goal, Planner
 from placer.units import MIB, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from placer.app.frontier import Explained, Tradeoff
     from placer.app.target import Target
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 DRY_RUNS = 3
 SAME = 0.995
 WORTH_BYTES = MIB
+# What another order of the devices has to gain before it is asked for with -dev.
+WORTH_TURNING = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class PlanOptions:
         given = self.margins_mib * n if len(self.margins_mib) == 1 else self.margins_mib
         if len(given) != n:
             raise InputError(
-                f"--margin has {len(given)} figures for {n} devices",
+                f"--margin has {len(given)} figures, the machine has {n} devices",
                 hint="give one figure a device, or one for all",
             )
         return tuple(n_mib * MIB for n_mib in given)
@@ -76,6 +79,7 @@ class Plan:
         machine: the devices.
         goal: what the first is best at.
         depth: tokens in the cache at which speeds are.
+        margins_bytes: left free on each device.
         calibration: what the speed model rests on, in words.
         assumed: what it took for what nobody said.
         seconds: that planning took, without dry runs, baselines and trade-offs.
@@ -92,6 +96,7 @@ class Plan:
     machine: Machine
     goal: Goal
     depth: int
+    margins_bytes: tuple[int, ...]
     calibration: str
     assumed: tuple[str, ...]
     seconds: float
@@ -102,6 +107,12 @@ class Plan:
     one_gpu: Rated | None = None
     tradeoffs: tuple[Tradeoff, ...] = ()
     explained: Explained | None = None
+
+    @property
+    def best_args(self) -> tuple[str, ...]:
+        """The flags of the first candidate, and the context where it was looked for."""
+        asked = ("-c", str(self.target.workload.ctx))
+        return (asked if self.goal is Goal.CONTEXT else ()) + self.candidates[0].args
 
 
 def plan(
@@ -131,14 +142,14 @@ def _planned(
     desk: Desk, margins: tuple[int, ...], options: PlanOptions, started: float
 ) -> Plan:
     """The plan, and what was asked for beside it."""
-    planner = planner_of(desk, margins)
-    candidates = _confirmed(desk, planner, options.goal)
+    desk, planner, candidates = _on_any_devices(desk, margins, options.goal)
     seconds = time.perf_counter() - started - desk.asking.seconds
     found = Plan(
         target=desk.target,
         machine=desk.machine,
         goal=options.goal,
         depth=desk.table().depth,
+        margins_bytes=planner.margins_bytes,
         calibration=desk.calibration.source,
         assumed=desk.rates.assumed,
         seconds=seconds,
@@ -146,6 +157,78 @@ def _planned(
         candidates=candidates,
     )
     return _with_more(found, desk, planner, options)
+
+
+def _on_any_devices(
+    desk: Desk, margins: tuple[int, ...], goal: Goal
+) -> tuple[Desk, Planner, tuple[Rated, ...]]:
+    """The candidates, on all devices in the best order, or on those that are of use.
+
+    A device that is nearly full may still have to hold a copy of experts, as the first
+    one; nothing fits then until it is left out.
+    """
+    try:
+        best = _in_best_order(desk, margins, goal)
+        return (*best, _confirmed(*best, goal))
+    except SearchError as error:
+        for smaller, kept in _without_smallest(desk, margins):
+            planner = planner_of(smaller, kept)
+            with suppress(SearchError):
+                return smaller, planner, _confirmed(smaller, planner, goal)
+        raise error from None
+
+
+def _in_best_order(
+    desk: Desk, margins: tuple[int, ...], goal: Goal
+) -> tuple[Desk, Planner]:
+    """The first device reads prompts with the CPU's weights: its link may decide."""
+    planner = planner_of(desk, margins)
+    other = fastest_link_first(desk, margins) if goal.reads else None
+    if other is None:
+        return desk, planner
+    turned = planner_of(*other)
+    one, two = planner.best(goal), turned.best(goal)
+    if one is None or (two is not None and two.cost < one.cost / WORTH_TURNING):
+        return other[0], turned
+    return desk, planner
+
+
+def fastest_link_first(
+    desk: Desk, margins: tuple[int, ...]
+) -> tuple[Desk, tuple[int, ...]] | None:
+    """The same with the device first that reads the CPU's weights fastest.
+
+    None where it is first already, where nothing is read so, or where the user chose
+    the order.
+    """
+    machine, table = desk.machine, desk.table()
+    if machine.chosen or table.offloader is None or not desk.target.shape.is_moe:
+        return None
+    links = [home.link_bytes_per_s for home in desk.rates.homes[:-1]]
+    fastest = links.index(max(links))
+    if links[fastest] < links[0] * WORTH_TURNING:
+        return None
+    rest = [index for index in range(len(links)) if index != fastest]
+    return _with_devices(desk, margins, [fastest, *rest])
+
+
+def _without_smallest(
+    desk: Desk, margins: tuple[int, ...]
+) -> Iterator[tuple[Desk, tuple[int, ...]]]:
+    """The same with fewer and fewer devices, those with the least room left out."""
+    devices = desk.machine.devices
+    room = [d.usable_bytes - m for d, m in zip(devices, margins, strict=True)]
+    by_room = sorted(range(len(devices)), key=lambda index: -room[index])
+    for n in range(len(devices) - 1, 0, -1):
+        yield _with_devices(desk, margins, sorted(by_room[:n]))
+
+
+def _with_devices(
+    desk: Desk, margins: tuple[int, ...], indexes: Sequence[int]
+) -> tuple[Desk, tuple[int, ...]]:
+    """The same with these devices alone, in this order, and their margins."""
+    names = [desk.machine.devices[index].name for index in indexes]
+    return desk.on(desk.machine.only(names)), tuple(margins[i] for i in indexes)
 
 
 def planner_of(desk: Desk, margins: tuple[int, ...]) -> Planner:
@@ -197,7 +280,7 @@ def _confirmed(desk: Desk, planner: Planner, goal: Goal) -> tuple[Rated, ...]:
         choice = planner.best(goal)
     if first is None:
         raise _nothing_fits(desk, planner)
-    others = [_rated(other, desk, ask=False) for other in _others(planner, goal)]
+    others = [_rated(other, desk, ask=False) for other in _others(desk, planner, goal)]
     return _ranked([first, *others], planner, goal)
 
 
@@ -225,9 +308,9 @@ def _has_room(rated: Rated, planner: Planner) -> bool:
     )
 
 
-def _others(planner: Planner, goal: Goal) -> Iterator[Choice]:
+def _others(desk: Desk, planner: Planner, goal: Goal) -> Iterator[Choice]:
     """What else is worth a look: one GPU alone, where it holds everything."""
-    for device in range(len(planner.machine.devices)):
+    for device in each_kind(desk):
         choice = planner.whole_on(goal, device)
         if choice is not None:
             yield choice
@@ -257,12 +340,24 @@ def _ranked(found: list[Rated], planner: Planner, goal: Goal) -> tuple[Rated, ..
 
 def _one_gpu(desk: Desk, planner: Planner, goal: Goal) -> Rated | None:
     """The best that one device alone can do."""
-    n = len(desk.machine.devices)
-    choices = [planner.best(goal, device) for device in range(n)]
+    choices = [planner.best(goal, index) for index in each_kind(desk)]
     found = [choice for choice in choices if choice is not None]
     if not found:
         return None
     return _rated(min(found, key=lambda choice: choice.cost), desk, ask=False)
+
+
+def each_kind(desk: Desk) -> list[int]:
+    """One device of each kind: those alike in memory and speed can do the same."""
+    first: dict[object, int] = {}
+    homes = desk.rates.homes[:-1]
+    for index, (device, home) in enumerate(
+        zip(desk.machine.devices, homes, strict=True)
+    ):
+        speed = (home.bytes_per_s, home.flops_per_s, home.link_bytes_per_s, home.hop_s)
+        key = (device.backend, device.usable_bytes, speed)
+        first.setdefault(key, index)
+    return list(first.values())
 
 
 def _with_fit(

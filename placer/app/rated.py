@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.app.desk import Desk, beside_bytes, open_desk
-from placer.app.notes import notes_of
+from placer.app.notes import host_is_short, notes_of
 from placer.app.relief import Relief, reliefs
 from placer.memory.estimate import without_compute
 from placer.memory.weights import tensor_buffers
@@ -40,6 +40,8 @@ class Rated:
             devices where it does not fit with it.
         corrected: the formula's figures with what the ledger knows of such launches.
         expert_bytes_on_host: of routed experts that the CPU holds.
+        host_is_short: whether the host lacks the memory for what it would hold, and
+            would read from the disk instead.
     """
 
     candidate: Candidate
@@ -52,6 +54,7 @@ class Rated:
     is_complete: bool = True
     corrected: MemoryEstimate | None = None
     expert_bytes_on_host: int = 0
+    host_is_short: bool = False
 
     @property
     def best(self) -> MemoryEstimate:
@@ -77,8 +80,10 @@ class Rated:
 
     @property
     def tightest(self) -> int:
-        """The device with the least left."""
-        return self.headroom_bytes.index(min(self.headroom_bytes))
+        """The device with the least left, of those that hold anything."""
+        left = self.headroom_bytes
+        holding = [i for i, held in enumerate(self.best.devices) if held.total_bytes]
+        return min(holding or range(len(left)), key=lambda index: left[index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +198,7 @@ def rate(candidate: Candidate, desk: Desk, *, ask: bool = True) -> Rated:
         and not (ask and desk.is_refused(launched)),
         corrected=None if corrected == candidate.estimate else corrected,
         expert_bytes_on_host=expert_bytes_on_host(target.shape, placement, machine),
+        host_is_short=host_is_short(best, companions, machine),
     )
 
 

@@ -34,8 +34,7 @@ def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:
 
         jsons.emit(jsons.plan_record(found))
     elif quiet:
-        for rated in found.candidates:
-            click.echo(shlex.join(rated.args))
+        click.echo(shlex.join(found.best_args))
     else:
         from placer.cli.plans import show_plan
 

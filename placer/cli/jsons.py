@@ -188,6 +188,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         **asked_record(plan.target, machine),
         "goal": plan.goal.value,
         "depth": plan.depth,
+        "margins_bytes": list(plan.margins_bytes),
         "seconds": round(plan.seconds, 4),
         "dry_run_seconds": round(plan.dry_run_seconds, 4),
         "calibration": plan.calibration,

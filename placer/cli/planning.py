@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from placer.app import PlanOptions
 
+INFINITE = float("inf")
 PLANNING = (
     click.option(
         "--for",
@@ -79,6 +80,9 @@ def plan_options(
     from placer.app import PlanOptions
     from placer.plan import Goal
 
+    least = values["min_speed"]
+    if least is not None and (values["goal"] != "context" or not least < INFINITE):
+        raise click.UsageError("--min-speed is a number, and for --for context alone.")
     tradeoffs = values["tradeoffs"]
     if tradeoffs is None:
         tradeoffs = plot is not None or not is_terse
@@ -86,7 +90,7 @@ def plan_options(
         goal=Goal(values["goal"]),
         margins_mib=values["margin"],
         depth=values["depth"],
-        least_speed=values["min_speed"],
+        least_speed=least,
         baselines=values["baselines"],
         tradeoffs=tradeoffs,
         explain=values["explain"],

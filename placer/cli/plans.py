@@ -43,7 +43,7 @@ def show_plan(found: Plan) -> None:
         out.print(_strategies(found))
     for name, rated in rows_of(found):
         line = Text(f"{name}: ", "bold").append(
-            shlex.join(rated.args), "not bold green"
+            shlex.join(_args(found, rated)), "not bold green"
         )
         out.print(line, soft_wrap=True)
     out.print()
@@ -62,16 +62,22 @@ def rows_of(found: Plan) -> Iterator[tuple[str, Rated]]:
     """Every placement that is shown, with what it is called."""
     for rank, rated in enumerate(found.candidates, start=1):
         yield str(rank), rated
-    if found.one_gpu is not None and len(found.machine.devices) > 1:
+    best = found.candidates[0].candidate.placement
+    if found.one_gpu is not None and found.one_gpu.candidate.placement != best:
         yield "one GPU", found.one_gpu
     if found.fit is not None:
         yield "--fit", found.fit
 
 
+def _args(found: Plan, rated: Rated) -> tuple[str, ...]:
+    """The flags of a row; of the first, the context too where it was looked for."""
+    return found.best_args if rated is found.candidates[0] else rated.args
+
+
 def _candidates(found: Plan, columns: int) -> Table:
     """A row a placement; titles of strategies where there is room for them."""
     table = _table()
-    for name in ("", "strategy", "written/s", "read/s", "splits", "experts", "left"):
+    for name in ("", "strategy", "written/s", "read/s", "splits", "on CPU", "left MiB"):
         is_text = name in ("", "strategy")
         table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
     for name, rated in rows_of(found):
@@ -79,7 +85,7 @@ def _candidates(found: Plan, columns: int) -> Table:
         table.add_row(
             name,
             _strategy_text(rated, columns),
-            interval_text(rated.candidate.speed.decode),
+            _written_text(rated),
             number_text(rated.candidate.speed.prefill.mid),
             "-" if splits is None else f"{splits[0]}/{splits[1]}",
             _experts_text(rated.expert_bytes_on_host),
@@ -105,6 +111,12 @@ def _strategy_text(rated: Rated, columns: int = 0) -> str:
 
 def _table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 1))
+
+
+def _written_text(rated: Rated) -> str:
+    """The figure with its interval; at most so much where the host has to page."""
+    text = interval_text(rated.candidate.speed.decode)
+    return f"< {text}" if rated.host_is_short else text
 
 
 def _experts_text(n_bytes: int) -> str:
@@ -135,7 +147,7 @@ def _tradeoffs(found: Plan) -> Table:
     table = _table()
     table.add_column("with", no_wrap=True)
     table.add_column("strategy", no_wrap=True)
-    for name in ("written/s", "read/s", "experts"):
+    for name in ("written/s", "read/s", "on CPU"):
         table.add_column(name, justify="right", no_wrap=True)
     best = found.candidates[0]
     table.add_row("as asked", *_trade(best, best))
@@ -172,7 +184,7 @@ def _print_explained(out: Console, found: Explained) -> None:
     ]
     lines = [
         f"What limits: {LIMITS.get(found.limit, f'reading weights on {found.limit}')}.",
-        f"A token's time: {', '.join(parts)}.",
+        f"Where the time goes: {', '.join(parts)}.",
         *(
             f"1 GiB more on {one.device}: {number_text(one.tokens_per_s)} tokens/s "
             f"({one.gained:+.1%})."
@@ -195,7 +207,7 @@ def _print_explained(out: Console, found: Explained) -> None:
 
 
 LIMITS = {
-    "CPU": "the memory of the CPU, which reads the experts that are there",
+    "CPU": "the weights on the CPU",
     "hops": "the way between devices",
 }
 

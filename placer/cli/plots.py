@@ -24,7 +24,9 @@ COLOURS = {
     "context": "#3a8f5c",
     "ubatch": "#b5651d",
     "cache type": "#7d4fa3",
+    "cache place": "#9c6b98",
     "op-offload": "#a83a3a",
+    "device order": "#4f7f8f",
 }
 ROW_INCHES, HEAD_INCHES, WIDTH_INCHES = 0.32, 1.4, 10.0
 Row = tuple[str, str, "Rated"]

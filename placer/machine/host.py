@@ -35,8 +35,10 @@ ROUNDS = 3
 BURSTS = 3
 GB = 1e9
 VARIABLE = "PLACER_CACHE"
-# Memory that others are reading is not measured for good.
+# Memory that others are reading is not measured for good, only for an hour: two plans
+# in a row are to say the same.
 BUSY = 0.5
+BUSY_FOR_S = 3600.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -64,8 +66,8 @@ def host_bandwidth(path: Path | None = None) -> float | None:
         return known
     is_idle = os.getloadavg()[0] <= BUSY * threads
     measured = measure(threads)
-    if measured is not None and is_idle:
-        _remember(path, key, measured)
+    if measured is not None:
+        _remember(path, key, measured, until_s=None if is_idle else _soon())
     return measured
 
 
@@ -164,14 +166,28 @@ def _remembered(path: Path, key: dict[str, str | int]) -> float | None:
         if not isinstance(record, dict) or record.get("key") != key:
             return None
         known = float(record["bytes_per_s"])
+        until_s = record.get("until_s")
+        if until_s is not None and float(until_s) < time.time():
+            return None
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return known if GB <= known < float("inf") else None
 
 
-def _remember(path: Path, key: dict[str, str | int], bytes_per_s: float) -> None:
+def _soon() -> float:
+    """When what was measured while others computed is measured again."""
+    return time.time() + BUSY_FOR_S
+
+
+def _remember(
+    path: Path,
+    key: dict[str, str | int],
+    bytes_per_s: float,
+    *,
+    until_s: float | None,
+) -> None:
     """Write it whole or not at all; a cache that cannot be written is no fault."""
-    record = json.dumps({"key": key, "bytes_per_s": bytes_per_s})
+    record = json.dumps({"key": key, "bytes_per_s": bytes_per_s, "until_s": until_s})
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent) as folder:

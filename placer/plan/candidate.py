@@ -50,7 +50,8 @@ def strategy_of(placement: Placement, shape: ModelShape) -> Strategy:
     if any(exception.buffer == "CPU" for exception in placement.exceptions):
         return Strategy.EXPERTS_ON_CPU
     used = sum(1 for n in placement.split if n)
-    return Strategy.ONE_GPU if used == 1 else Strategy.LAYERS
+    alone = used == 1 and not placement.exceptions
+    return Strategy.ONE_GPU if alone else Strategy.LAYERS
 
 
 def headroom_bytes(

@@ -28,15 +28,21 @@ class Goal(Enum):
     CONTEXT = "context"
 
     @property
-    def worth(self) -> Worth:
-        """What counts counts ten times as much as the other.
+    def reads(self) -> bool:
+        """Whether reading prompts is what counts, or half of it."""
+        return self in (Goal.PREFILL, Goal.BALANCED)
 
-        Balanced are eight tokens read for each one written. The largest context is
-        looked for among placements that are best at writing.
+    @property
+    def worth(self) -> Worth:
+        """What counts, counts ten times as much as the other, and more.
+
+        A token that is written takes twenty to a hundred times as long as one that is
+        read. Balanced are eight tokens read for each one written. The largest context
+        is looked for among placements that are best at writing.
         """
         return {
             Goal.DECODE: Worth(decode=1.0, prefill=0.1),
-            Goal.PREFILL: Worth(decode=0.1, prefill=1.0),
+            Goal.PREFILL: Worth(decode=0.001, prefill=1.0),
             Goal.BALANCED: Worth(decode=1.0, prefill=8.0),
             Goal.CONTEXT: Worth(decode=1.0, prefill=0.1),
         }[self]

@@ -62,6 +62,11 @@ class Least:
     dense: int
     experts: int
 
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.dense + self.experts
+
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:

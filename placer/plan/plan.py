@@ -28,7 +28,7 @@ from placer.plan.packing import Packing, Room, Rules
 from placer.plan.pipeline import pack_pipelined
 from placer.plan.settle import unpipelined
 from placer.speed.predict import COPIES, batches_in_flight
-from placer.units import MIB
+from placer.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,10 @@ RULES = (
     Rules(experts_on_cpu=True, layers_on_cpu=True),
 )
 ROUNDS = 4
+# Costs that no prediction can tell apart.
+ALIKE = 1.01
+# More than compute buffers take on any device.
+MOST_BUFFERS = 16 * GIB
 # To this the least shortfall is searched for.
 SHORT_BYTES = 64 * MIB
 
@@ -55,12 +59,17 @@ class Choice:
     Attributes:
         placement: where everything goes.
         cost: in seconds, weighed by the goal.
-        gap: by what share something better could exist at most.
+        bound: nothing costs less than this.
     """
 
     placement: Placement
     cost: float
-    gap: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        """By what share something better could exist at most; 0 is proved best."""
+        return max(1.0 - self.bound / self.cost, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +123,12 @@ class Planner:
                 found.append(choice)
                 if self.table.rates.prefers_devices:
                     break
-        return min(found, key=lambda choice: choice.cost, default=None)
+        if device is None and goal.reads:
+            # Alone a device is the first, and it is the first that reads prompts.
+            n = len(self.machine.devices)
+            alone = [self.best(goal, index) for index in range(n if n > 1 else 0)]
+            found += [choice for choice in alone if choice is not None]
+        return self._of_equals(found)
 
     def whole_on(self, goal: Goal, device: int) -> Choice | None:
         """All of the model on one device; None where it has no room."""
@@ -134,7 +148,8 @@ class Planner:
 
     def shortfall(self) -> int | None:
         """Bytes more on each device with which something would fit; None for never."""
-        low, high = 0, max(d.total_bytes for d in self.machine.devices)
+        packing = self._packing(Way(goal=Goal.DECODE, rules=RULES[0]))
+        low, high = 0, packing.least_bytes.total + MOST_BUFFERS
         if not self._would_fit(high):
             return None
         while high - low > SHORT_BYTES:
@@ -154,8 +169,28 @@ class Planner:
         found = [self._settled(Way(goal=goal, rules=rules, device=device))]
         if device is None and not rules.experts_on_cpu and self._overlaps:
             found.append(self._settled(Way(goal=goal, rules=rules, pipelined=True)))
-        choices = [choice for choice in found if choice is not None]
-        return min(choices, key=lambda choice: choice.cost, default=None)
+        return self._of_equals([choice for choice in found if choice is not None])
+
+    def _of_equals(self, choices: Sequence[Choice]) -> Choice | None:
+        """The best, or of those that are hardly worse the one to prefer.
+
+        One device alone leaves the others to other work; overlapping batches reads
+        prompts faster by far more than it may cost elsewhere.
+        """
+        if not choices:
+            return None
+        least = min(choice.cost for choice in choices)
+        bound = min(choice.bound for choice in choices)
+        alike = [choice for choice in choices if choice.cost <= least * ALIKE]
+
+        def rank(choice: Choice) -> tuple[bool, bool, float]:
+            placement = choice.placement
+            overlaps = is_pipelined(
+                self.table.shape, placement, self.table.workload, self.machine
+            )
+            return placement.main_gpu is None, not overlaps, choice.cost
+
+        return replace(min(alike, key=rank), bound=bound)
 
     @cached_property
     def _overlaps(self) -> bool:
@@ -214,7 +249,7 @@ class Planner:
         placement = packing.placement(problem, packed)
         if not way.pipelined:
             placement = unpipelined(placement)
-        return Choice(placement=placement, cost=packed.cost, gap=packed.gap)
+        return Choice(placement=placement, cost=packed.cost, bound=packed.bound)
 
     def _packing(self, way: Way) -> Packing:
         table = self.table
@@ -299,7 +334,9 @@ class Planner:
         If any may be there: what an answer looks like, roughly.
         """
         shape = self.table.shape
-        split = proportions(self._free(device), shape.n_slots)
+        split = proportions(self._free(None), shape.n_slots)
+        if device is not None:
+            split = self._all_on(device)
         start = 0
         away: set[int] = set()
         for n in split:

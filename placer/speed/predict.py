@@ -36,25 +36,6 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    """What a placement is predicted to do, at a depth.
-
-    Attributes:
-        decode: tokens written per second by one slot.
-        prefill: tokens of a prompt read per second.
-        depth: tokens in the cache.
-        by_home: seconds of a token on each home, hops not among them; the CPU last.
-        hops_s: seconds of a token on the way between homes.
-    """
-
-    decode: Interval
-    prefill: Interval
-    depth: int
-    by_home: tuple[float, ...]
-    hops_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Where the time goes.
 
@@ -70,6 +51,23 @@ class Spent:
     def total(self) -> Times:
         """One after the other."""
         return sum(self.by_home, self.hops)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What a placement is predicted to do, at a depth.
+
+    Attributes:
+        decode: tokens written per second by one slot.
+        prefill: tokens of a prompt read per second.
+        depth: tokens in the cache.
+        spent: where the time of a token, and of a batch of a prompt, goes.
+    """
+
+    decode: Interval
+    prefill: Interval
+    depth: int
+    spent: Spent
 
 
 def predict(
@@ -91,8 +89,7 @@ def predict(
         decode=Interval.around(decode * cal.decode_factor, cal.decode_spread),
         prefill=Interval.around(prefill * cal.prefill_factor, cal.prefill_spread),
         depth=table.depth,
-        by_home=tuple(times.decode_s for times in used.by_home),
-        hops_s=used.hops.decode_s,
+        spent=used,
     )
 
 

@@ -16,8 +16,8 @@ BANDWIDTH = 500e9
 HOST_BANDWIDTH = 60e9
 # One core reads this much; so many of them as it takes saturate the memory.
 CORE_BANDWIDTH = 12e9
-# Arithmetic for each byte a second of bandwidth: 70 to 165 on the cards that come with
-# placer.
+# Arithmetic for each byte a second of bandwidth: 70 to 165 on most cards that come with
+# placer, 300 to 400 on a few.
 FLOPS_PER_BANDWIDTH = 100.0
 # PCIe 4.0 with 16 lanes: 2 GB/s a lane, doubled with each generation.
 LINK_GENERATION, LINK_WIDTH = 4, 16

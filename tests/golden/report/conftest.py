@@ -17,6 +17,8 @@ from placer.plan import Spread
 from placer.search.journal import SCHEMA, Journal
 from placer.search.trial import Probe, Trial, probe_record, trial_record
 from placer.speed import Interval, Speed
+from placer.speed.predict import Spent
+from placer.speed.times import Times
 from placer.units import MIB, from_mib
 
 if TYPE_CHECKING:
@@ -33,8 +35,7 @@ SPEED = Speed(
     decode=Interval.around(48.0, (0.8, 1.2)),
     prefill=Interval.around(1100.0, (0.5, 1.6)),
     depth=512,
-    by_home=(0.01, 0.005, 0.005),
-    hops_s=0.0008,
+    spent=Spent(by_home=(Times(), Times(), Times()), hops=Times()),
 )
 PHASES = (Phase.WEIGHTS, Phase.CONTEXT, Phase.COMPUTE)
 

@@ -13,6 +13,7 @@ import placer
 from placer.app.desk import open_desk
 from placer.app.learned import Learned
 from placer.ledger import Key, Ledger, Pace, SpeedEntry
+from placer.machine import host
 from placer.search.records import read_study, study_folders
 from placer.speed import FIELD_NOTES
 from placer.testing.fake_engine import fake_engine
@@ -74,8 +75,13 @@ def test_another_version_teaches_nothing() -> None:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> placer.Where:
-    """A model that needs two GPUs and the CPU, and an engine that is fake."""
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> placer.Where:
+    """A model that needs two GPUs and the CPU, and an engine that is fake.
+
+    The CPU's memory is remembered: a busy machine would measure it each time anew.
+    """
+    monkeypatch.setenv(host.VARIABLE, str(tmp_path))
+    host._remember(host.default_path(), host._key(host._threads()), 20e9, until_s=None)
     models = tmp_path / "models"
     models.mkdir()
     write_qwen3moe(models / "moe.gguf", n_layer=6, n_expert=16, n_ff_exp=512)

@@ -6,6 +6,7 @@ import pytest
 
 from placer.errors import InputError
 from placer.machine import Device, Machine
+from placer.machine.device import NvmlFacts
 from placer.units import MIB
 
 
@@ -70,3 +71,44 @@ def test_a_device_lacks_what_the_host_holds_of_a_memory_they_share(
 
     assert shared.shared_bytes(host_mib * MIB) == lacks_mib * MIB
     assert alone.shared_bytes(host_mib * MIB) == 0
+
+
+SEEN = NvmlFacts(
+    pci_bus_id="0",
+    driver="570",
+    link_generation=4,
+    link_width=8,
+    memory_clock_mhz=10_000,
+    memory_bus_bits=256,
+    processes=(),
+)
+
+
+def test_a_bandwidth_that_was_seen_goes_before_a_data_sheet() -> None:
+    """Twice the clock times the bus; the sheet where the driver does not say."""
+    sheet = replace(machine("CUDA0").devices[0], bandwidth_bytes_per_s=500e9)
+    silent = replace(SEEN, memory_clock_mhz=None)
+
+    assert sheet.bandwidth == 500e9
+    assert replace(sheet, nvml=SEEN).bandwidth == 2 * 10_000e6 * 256 / 8
+    assert replace(sheet, nvml=silent).bandwidth == 500e9
+    assert machine("CUDA0").devices[0].bandwidth is None
+
+
+def test_a_link_that_was_seen_goes_before_a_data_sheet() -> None:
+    """Whole: the lanes of one link say nothing of another's generation."""
+    sheet = replace(machine("CUDA0").devices[0], link_generation=5, link_width=16)
+    half = replace(SEEN, link_generation=None)
+
+    assert sheet.link == (5, 16)
+    assert replace(sheet, nvml=SEEN).link == (4, 8)
+    assert replace(sheet, nvml=half).link == (5, 16)
+    assert machine("CUDA0").devices[0].link == (None, None)
+
+
+def test_overhead_is_taken_where_anything_is_held() -> None:
+    """And of what the engine's buffers can take."""
+    lazy = replace(machine("CUDA0").devices[0], overhead_bytes=100 * MIB)
+
+    assert lazy.usable_bytes == 200 * MIB
+    assert (lazy.overhead_under(0), lazy.overhead_under(1)) == (0, 100 * MIB)

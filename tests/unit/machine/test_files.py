@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from placer.errors import InputError
-from placer.machine.files import load_machine, machine_names
+from placer.machine.files import load_machine, machine_names, with_data_sheets
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -87,6 +88,66 @@ def test_a_file_of_ones_own_says_what_a_shipped_one_says(tmp_path: Path) -> None
     assert not machine.is_unified
 
 
+def test_a_file_says_how_fast_a_device_computes_and_is_reached(tmp_path: Path) -> None:
+    """In the units of data sheets; what is not said is None."""
+    path = tmp_path / "mine.toml"
+    speeds = "tflops = 165.2\nnetwork_gbit_per_s = 2.5\nnetwork_latency_us = 150\n"
+    path.write_text(CARD + speeds)
+    told = load_machine(str(path)).devices[0]
+    path.write_text(CARD)
+    silent = load_machine(str(path)).devices[0]
+
+    assert told.flops_per_s == pytest.approx(165.2e12)
+    assert told.network_bytes_per_s == pytest.approx(312.5e6)
+    assert told.network_latency_s == pytest.approx(150e-6)
+    assert silent.flops_per_s is None
+    assert silent.network_bytes_per_s is silent.network_latency_s is None
+
+
+@pytest.mark.parametrize("name", machine_names())
+def test_arithmetic_and_bandwidth_of_a_shipped_card_go_together(name: str) -> None:
+    """Where a file says both: 50 to 500 operations for each byte."""
+    for device in load_machine(name).devices:
+        if device.flops_per_s is not None:
+            assert device.bandwidth is not None
+            assert 50 < device.flops_per_s / device.bandwidth < 500
+
+
+def test_a_card_that_is_here_is_known_by_its_drivers_name() -> None:
+    """Its bandwidth and its arithmetic; not what memory or link it has here."""
+    card = load_machine("rtx-4090").devices[0]
+    bare = replace(
+        load_machine("rtx-4090"),
+        devices=(
+            replace(
+                card,
+                bandwidth_bytes_per_s=None,
+                flops_per_s=None,
+                link_width=None,
+                free_bytes=MIB,
+            ),
+        ),
+    )
+    found = with_data_sheets(bare).devices[0]
+
+    assert found.bandwidth_bytes_per_s == card.bandwidth_bytes_per_s
+    assert found.flops_per_s == card.flops_per_s is not None
+    assert (found.free_bytes, found.link_width) == (MIB, None)
+
+
+def test_what_is_known_of_a_device_stays() -> None:
+    """And of a card without a sheet nothing is made up."""
+    here = load_machine("rtx-4090")
+    known = replace(here.devices[0], bandwidth_bytes_per_s=1.0, flops_per_s=None)
+    unknown = replace(known, bandwidth_bytes_per_s=None, description="A card")
+    found = with_data_sheets(replace(here, devices=(known, unknown))).devices
+
+    assert found[0].bandwidth_bytes_per_s == 1.0
+    assert found[0].flops_per_s == here.devices[0].flops_per_s
+    assert found[1] == unknown
+    assert with_data_sheets(here) is here
+
+
 def test_a_file_goes_together_with_a_card(tmp_path: Path) -> None:
     """The host is the one that a part describes."""
     path = tmp_path / "mine.toml"
@@ -130,6 +191,10 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         (CARD.replace("= 1000", "= true"), "total_mib = True"),
         ("unified = 1\n" + CARD, "unified = 1"),
         (CARD + HOST + "cores = 8\n", "unknown key 'cores'"),
+        (CARD + "tflops = 0\n", "tflops is 0"),
+        (CARD + "tflops = inf\n", "tflops is inf"),
+        (CARD + 'network_gbit_per_s = "fast"\n', "network_gbit_per_s = 'fast'"),
+        (CARD + "network_latency_us = -1\n", "network_latency_us is -1"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong(

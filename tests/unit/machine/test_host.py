@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -101,14 +102,19 @@ def test_a_figure_that_is_none_is_measured_over(
     assert len(measured) == 2
 
 
-def test_a_busy_machine_is_not_remembered(
+def test_a_busy_machine_is_remembered_for_an_hour(
     tmp_path: Path, measured: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is slower than it will be."""
+    """Two plans in a row say the same, and later ones are told what it can do."""
     monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     path = tmp_path / "host.json"
+    assert host_bandwidth(path) == host_bandwidth(path) == MEASURED
+    assert len(measured) == 1
+
+    until_s = json.loads(path.read_text())["until_s"]
+    monkeypatch.setattr(time, "time", lambda: until_s + 1)
     assert host_bandwidth(path) == MEASURED
-    assert not path.exists()
+    assert len(measured) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault(

@@ -145,9 +145,7 @@ def test_a_stem_that_matches_more_is_written_in_full() -> None:
     names = ["blk.3.ffn_up_exps.weight", "blk.3.ffn_up_exps.bias"]
     exceptions = [TensorException(tensor=names[0], buffer="CPU")]
     found = minimal_overrides(exceptions, names)
-    assert [str(override) for override in found] == [
-        r"blk\.3\.ffn_up_exps\.weight=CPU"
-    ]
+    assert [str(override) for override in found] == [r"blk\.3\.ffn_up_exps\.weight=CPU"]
 
 
 @pytest.mark.parametrize("moved", [{"up"}, {"gate", "down"}, {"up", "gate", "down"}])

@@ -40,7 +40,7 @@ def test_decoding_is_predicted_behind_a_full_physical_batch() -> None:
         table = cost_table(SHAPE, workload, MACHINE, RATES, 64)
         speed = predict(table, ALL, MACHINE, pipelined=pipelined)
         assert said.decode == speed.decode
-        assert said.by_home == speed.by_home
+        assert said.spent == speed.spent
 
 
 def test_prefill_is_predicted_of_one_batch_on_an_empty_cache() -> None:
