@@ -1,245 +1,373 @@
-"""Observation -> Verdict: a table of rules, the first that holds decides."""
+"""Observation or log -> Verdict: one table of rules, the first that holds decides."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from typing import TYPE_CHECKING
 
-from placer.engine.log import AllocationFailure, LogFacts, Phase
-from placer.engine.observation import Observation, Proof
-from placer.machine import Machine
+from placer.engine import phrases
+from placer.engine.log import AllocationFailure, LogFacts, Phase, device_of, is_host
+from placer.engine.signals import STOP_SIGNALS, TIMED_OUT, signal_of
+from placer.engine.verdict import OOM_OF, Cause, Outcome, Verdict
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class Outcome(Enum):
-    """What a launch showed. Only FITS and the OOM_* say anything about size."""
+    from placer.engine.observation import Observation, Proof
+    from placer.machine import Machine
 
-    FITS = "FITS"
-    OOM_WEIGHTS = "OOM_WEIGHTS"
-    OOM_CONTEXT = "OOM_CONTEXT"
-    OOM_COMPUTE = "OOM_COMPUTE"
-    OOM_IN_USE = "OOM_IN_USE"
-    HOST_MEMORY = "HOST_MEMORY"
-    REFUSED = "REFUSED"
-    CRASHED = "CRASHED"
-    STALLED = "STALLED"
-
-    @property
-    def is_oom(self) -> bool:
-        """Whether memory ran out."""
-        return self.value.startswith("OOM_")
+__all__ = ["Cause", "Launch", "Outcome", "Verdict", "judge", "judge_log", "signal_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The judgement of one launch.
+class Launch:
+    """What the rules look at: a launch that placer watched, or the log of another's.
 
     Attributes:
-        outcome: what it showed.
-        device: the device that ran out of memory, where the log says.
-        asked_bytes: the buffer that it did not give.
-        free_bytes: what it had left at that moment: free before, less what the
-            engine had been given of it by then.
-        evidence: the lines and facts that decided.
+        facts: of its log.
+        exit_code: of an engine that ended by itself; None where it did not, or where
+            nobody knows.
+        is_over: whether it ended by itself. Of a log without an exit code: it may
+            have, and what the log says last decides.
+        proof: how far it was to be taken; None of a log alone, which proves nothing.
+        reached: whether it came so far, and stands.
+        stalled_in: what it was doing when nothing moved any more.
+        answer_error: what a request was answered instead of tokens.
+        free_bytes: buffer -> what its device had free before, of the devices that a
+            failure may be blamed on; None of a log alone, which may name any.
+        ending: the line by which a log tells how its process ended.
     """
 
-    outcome: Outcome
-    device: str | None = None
-    asked_bytes: int | None = None
-    free_bytes: int | None = None
-    evidence: tuple[str, ...] = ()
+    facts: LogFacts
+    exit_code: int | None
+    is_over: bool
+    proof: Proof | None = None
+    reached: bool = False
+    stalled_in: str | None = None
+    answer_error: str | None = None
+    free_bytes: Mapping[str, int] | None = None
+    ending: str | None = None
 
-    @property
-    def phase(self) -> Phase | None:
-        """When memory ran out."""
-        return PHASE_OF.get(self.outcome)
 
-
-OOM_OF = {
-    Phase.WEIGHTS: Outcome.OOM_WEIGHTS,
-    Phase.CONTEXT: Outcome.OOM_CONTEXT,
-    Phase.COMPUTE: Outcome.OOM_COMPUTE,
-    Phase.IN_USE: Outcome.OOM_IN_USE,
-}
-PHASE_OF = {outcome: phase for phase, outcome in OOM_OF.items()}
 # Signals of a build for another processor or of a bug, never of memory.
-CRASH_SIGNALS = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
-OUT_OF_MEMORY_WORDS = ("out of memory", "OutOfDeviceMemory", "Insufficient Memory")
+CRASH_SIGNALS = {
+    signal.SIGILL: Cause.ILLEGAL_INSTRUCTION,
+    signal.SIGSEGV: Cause.SEGMENTATION_FAULT,
+    signal.SIGBUS: Cause.BUS_ERROR,
+    signal.SIGFPE: Cause.SEGMENTATION_FAULT,
+}
 
 
 def judge(observation: Observation, machine: Machine, proof: Proof) -> Verdict:
     """The verdict on what was seen, for a proof that was asked to go so far."""
+    free = zip(machine.devices, observation.free_bytes, strict=True)
+    return _verdict(
+        Launch(
+            facts=observation.facts,
+            exit_code=observation.exit_code,
+            is_over=observation.exit_code is not None,
+            proof=proof,
+            reached=int(observation.stage) >= int(proof),
+            stalled_in=observation.stage.title if observation.stalled else None,
+            answer_error=observation.answer_error,
+            free_bytes={
+                name: n_bytes
+                for device, n_bytes in free
+                for name in (device.name, device.buffer_type)
+            },
+        )
+    )
+
+
+def judge_log(
+    facts: LogFacts, *, exit_code: int | None = None, ending: str | None = None
+) -> Verdict:
+    """The verdict on the log of a launch that placer did not watch.
+
+    Args:
+        facts: of the log.
+        exit_code: of the server, where somebody knows it.
+        ending: the line that tells it, where the log itself does.
+    """
+    launch = Launch(facts=facts, exit_code=exit_code, is_over=True, ending=ending)
+    return _verdict(launch)
+
+
+def _verdict(launch: Launch) -> Verdict:
     for rule in RULES:
-        verdict = rule(observation, machine, proof)
+        verdict = rule(launch)
         if verdict is not None:
             return verdict
-    return Verdict(outcome=Outcome.CRASHED, evidence=_last_words(observation))
+    cause = None if launch.facts.aborted is None else Cause.ABORTED
+    return Verdict(outcome=Outcome.CRASHED, evidence=_last_words(launch), cause=cause)
 
 
-def _fits(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del machine
-    if int(seen.stage) < int(proof) or seen.exit_code is not None:
+def _fits(launch: Launch) -> Verdict | None:
+    if launch.proof is None or not launch.reached or launch.is_over:
         return None
     return Verdict(outcome=Outcome.FITS)
 
 
-def _crash_signal(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del machine, proof
-    number = signal_of(seen.exit_code)
+def _crash_signal(launch: Launch) -> Verdict | None:
+    number = signal_of(launch.exit_code)
     if number not in CRASH_SIGNALS:
         return None
     return Verdict(
         outcome=Outcome.CRASHED,
-        evidence=(f"killed by {signal.Signals(number).name}", *_last_words(seen)),
+        evidence=(f"killed by {signal.Signals(number).name}", *_last_words(launch)),
+        cause=CRASH_SIGNALS[signal.Signals(number)],
     )
 
 
-def _killed(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
+def _killed(launch: Launch) -> Verdict | None:
     """SIGKILL that placer did not send: the kernel's, when the host is out of RAM."""
-    del machine, proof
-    if signal_of(seen.exit_code) != signal.SIGKILL:
+    if signal_of(launch.exit_code) != signal.SIGKILL:
         return None
+    said = () if launch.ending is None else (launch.ending,)
+    sure = phrases.OOM_KILLER.search(launch.ending or "") is not None
     return Verdict(
-        outcome=Outcome.CRASHED,
-        evidence=("killed by SIGKILL: the host may be out of memory",),
+        outcome=Outcome.HOST_MEMORY if sure else Outcome.CRASHED,
+        evidence=("killed by SIGKILL: the host may be out of memory", *said),
+        cause=Cause.KILLED,
     )
 
 
-def _host_memory(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
+def _host_memory(launch: Launch) -> Verdict | None:
     """The host, not a device, had nothing left: no size of a placement follows."""
-    del proof
-    facts = seen.facts
-    if seen.exit_code is None or facts.failed_phase is None or not facts.failures:
+    facts = launch.facts
+    if not launch.is_over or _telling_failure(launch) is not None:
         return None
-    last = facts.failures[-1]
-    on_host = last.device == "CPU" or last.device.endswith("_Host")
-    if not on_host or _telling_failure(facts, machine) is not None:
+    if facts.host_short is not None:
+        line, asked = facts.host_short, _asked(facts, "CPU")
+    elif facts.failed_phase is not None and facts.failures:
+        last = facts.failures[-1]
+        if not is_host(last.device):
+            return None
+        line, asked = last.line, _asked(facts, last.device)
+    else:
         return None
     return Verdict(
         outcome=Outcome.HOST_MEMORY,
-        asked_bytes=_asked(facts, last.device),
-        evidence=(f"the host ran out of memory: {last.line}",),
+        asked_bytes=asked,
+        evidence=(f"the host ran out of memory: {line}",),
     )
 
 
-def _oom_at_load(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del proof
-    facts = seen.facts
-    if facts.failed_phase is None or facts.ready or seen.exit_code is None:
+def _oom_at_load(launch: Launch) -> Verdict | None:
+    facts = launch.facts
+    if facts.failed_phase is None or facts.ready or not launch.is_over:
         return None
-    return _oom(OOM_OF[facts.failed_phase], seen, machine)
+    return _oom(OOM_OF[facts.failed_phase], launch)
 
 
-def _oom_in_use(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del proof
-    facts = seen.facts
-    ran_out = any(word in (facts.aborted or "") for word in OUT_OF_MEMORY_WORDS)
+def _oom_beside(launch: Launch) -> Verdict | None:
+    """A draft model or a projector found no room beside the model."""
+    facts = launch.facts
+    if facts.ready or not launch.is_over or _telling_failure(launch) is None:
+        return None
+    asserted = "GGML_ASSERT(buffer" in (facts.aborted or "")
+    if facts.companion is None and not (asserted and facts.projector):
+        return None
+    return _oom(Outcome.OOM_WEIGHTS, launch)
+
+
+def _oom_in_use(launch: Launch) -> Verdict | None:
+    facts = launch.facts
+    ran_out = phrases.OUT_OF_MEMORY.search(facts.aborted or "") is not None
     if facts.decode_failed is None and not ran_out:
         return None
     if not facts.failures and not ran_out:
         return None
-    return _oom(Outcome.OOM_IN_USE, seen, machine)
+    # A build of 2023 aborts so while it loads, too.
+    reached = Phase.IN_USE if facts.ready else facts.reached or Phase.IN_USE
+    return _oom(OOM_OF[reached], launch)
 
 
-def _port_taken(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del machine, proof
-    if not seen.facts.port_taken:
+def _device_lost(launch: Launch) -> Verdict | None:
+    """A GPU that is gone is no memory, and no bug of a placement."""
+    facts = launch.facts
+    lost = phrases.DEVICE_LOST.search(facts.aborted or "") is not None
+    said = [line for line in (facts.aborted, facts.kernel) if line]
+    if not lost and facts.kernel is None:
         return None
     return Verdict(
-        outcome=Outcome.REFUSED, evidence=("the port was taken by somebody else",)
+        outcome=Outcome.CRASHED,
+        evidence=("a device disappeared", *said),
+        cause=Cause.DEVICE_LOST,
     )
 
 
-def _refused(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del machine, proof
-    facts = seen.facts
-    if facts.refused is None or facts.ready or seen.exit_code in (None, 0):
-        return None
-    if signal_of(seen.exit_code) is not None:
-        return None
-    return Verdict(outcome=Outcome.REFUSED, evidence=(facts.refused,))
+def _aborted(launch: Launch) -> Verdict | None:
+    """Aborts that say what to change."""
+    said = launch.facts.aborted or ""
+    for pattern, cause in ABORT_CAUSES:
+        if launch.is_over and pattern.search(said):
+            return Verdict(
+                outcome=Outcome.CRASHED, evidence=_last_words(launch), cause=cause
+            )
+    return None
 
 
-def _stalled(seen: Observation, machine: Machine, proof: Proof) -> Verdict | None:
-    del machine, proof
-    if not seen.stalled:
+def _port_taken(launch: Launch) -> Verdict | None:
+    if launch.facts.port_taken is None:
+        return None
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        evidence=("the port was taken by somebody else", launch.facts.port_taken),
+        cause=Cause.PORT,
+    )
+
+
+def _refused(launch: Launch) -> Verdict | None:
+    said, exit_code = launch.facts.refused, launch.exit_code
+    if said is None or launch.facts.ready or not launch.is_over or exit_code == 0:
+        return None
+    if signal_of(exit_code) is not None:
+        return None
+    is_model = phrases.MODEL.search(phrases.message(said)) is not None
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        evidence=(said,),
+        cause=Cause.MODEL if is_model else Cause.FLAG,
+    )
+
+
+def _stalled(launch: Launch) -> Verdict | None:
+    doing = launch.stalled_in
+    if launch.proof is None and launch.exit_code == TIMED_OUT:
+        doing = None if launch.facts.ready else "loading, until its time was over"
+    if doing is None:
         return None
     return Verdict(
         outcome=Outcome.STALLED,
-        evidence=(f"nothing moved while {seen.stage.title}", *_last_words(seen)),
+        evidence=(f"nothing moved while {doing}", *_last_words(launch)),
+        cause=Cause.TIME_OUT,
     )
 
 
-Rule = Callable[[Observation, Machine, Proof], Verdict | None]
+def _nothing_wrong(launch: Launch) -> Verdict | None:
+    """Of a log alone: it shows a server that came up, or it shows too little."""
+    facts, code = launch.facts, launch.exit_code
+    stopped = code in (None, 0, TIMED_OUT) or signal_of(code) in STOP_SIGNALS
+    wrong = (facts.aborted, facts.decode_failed, facts.gave_up)
+    if launch.proof is not None or not stopped or any(wrong):
+        return None
+    if not facts.ready:
+        return Verdict(outcome=Outcome.UNKNOWN)
+    for line, cause in (
+        (facts.context_full, Cause.CONTEXT_FULL),
+        (facts.no_gpu, Cause.NO_GPU),
+    ):
+        if line is not None:
+            return Verdict(outcome=Outcome.OK, evidence=(line,), cause=cause)
+    return Verdict(outcome=Outcome.OK)
+
+
+ABORT_CAUSES = (
+    (phrases.NO_KERNEL, Cause.NO_KERNEL),
+    (phrases.RPC_GONE, Cause.RPC_SERVER),
+)
+Rule = Callable[[Launch], Verdict | None]
 RULES: tuple[Rule, ...] = (
     _fits,
     _crash_signal,
     _killed,
     _host_memory,
     _oom_at_load,
+    _oom_beside,
     _oom_in_use,
+    _device_lost,
+    _aborted,
     _port_taken,
     _refused,
     _stalled,
+    _nothing_wrong,
 )
 
 
-def signal_of(exit_code: int | None) -> int | None:
-    """The signal that ended a process, as Popen (-9) or a shell (137) tells it."""
-    if exit_code is None:
-        return None
-    if exit_code < 0:
-        return -exit_code
-    return exit_code - 128 if 128 < exit_code < 160 else None
-
-
-def _oom(outcome: Outcome, seen: Observation, machine: Machine) -> Verdict:
-    failure = _telling_failure(seen.facts, machine)
-    device = None if failure is None else failure.device
-    evidence: tuple[str, ...] = () if failure is None else (failure.line,)
-    said = seen.facts.decode_failed or seen.facts.aborted or seen.answer_error
-    if outcome is Outcome.OOM_IN_USE and said:
-        evidence += (said,)
+def _oom(outcome: Outcome, launch: Launch) -> Verdict:
+    facts, failure = launch.facts, _telling_failure(launch)
+    device = _only_device(launch) if failure is None else failure.device
+    said = [None if failure is None else failure.line]
+    if facts.failed_phase is None or outcome is Outcome.OOM_IN_USE:
+        said.append(facts.decode_failed or facts.aborted or launch.answer_error)
+    if launch.proof is None:
+        said = [*_sized(facts, device), *said, facts.phase_line]
+    if not facts.ready:
+        is_projector = facts.failed_phase is None
+        said.append(facts.companion or (facts.projector if is_projector else None))
+    limits = [f.line for f in facts.failures] + [facts.aborted or "", *facts.errors]
+    limited = any(phrases.BUFFER_LIMIT.search(line) for line in limits)
     return Verdict(
         outcome=outcome,
-        device=device,
-        asked_bytes=None if failure is None else _asked(seen.facts, device),
-        free_bytes=_free_at_failure(seen, machine, device),
-        evidence=evidence,
+        device=device_of(device) if launch.proof is None and device else device,
+        asked_bytes=_asked(facts, device) if failure or launch.proof is None else None,
+        free_bytes=None if device is None else _free_at_failure(launch, device),
+        evidence=tuple(dict.fromkeys(line for line in said if line)),
+        cause=Cause.BUFFER_LIMIT if limited else None,
     )
 
 
-def _telling_failure(facts: LogFacts, machine: Machine) -> AllocationFailure | None:
-    """The last failure that names a device of the machine."""
-    names = {d.name for d in machine.devices} | {d.buffer_type for d in machine.devices}
-    named = [f for f in facts.failures if f.device in names]
+def _telling_failure(launch: Launch) -> AllocationFailure | None:
+    """The last failure that names a device; of a machine, one of its devices."""
+    named = [f for f in launch.facts.failures if _is_device(f.device, launch)]
     return named[-1] if named else None
+
+
+def _only_device(launch: Launch) -> str | None:
+    """The one device of which a log speaks at all."""
+    facts = launch.facts
+    if launch.proof is not None:
+        return None
+    names = {name for name, _ in facts.left_bytes}
+    names |= {device_of(b.device) for b in facts.buffers if not is_host(b.device)}
+    if not names and facts.sole_device is not None:
+        return facts.sole_device
+    return names.pop() if len(names) == 1 else None
+
+
+def _is_device(name: str, launch: Launch) -> bool:
+    if launch.free_bytes is not None:
+        return name in launch.free_bytes
+    return bool(name) and not is_host(name)
 
 
 def _asked(facts: LogFacts, device: str | None) -> int | None:
     """The size of the buffer that the device did not give."""
-    sizes = [f.asked_bytes for f in facts.failures if f.device in (device, "")]
-    known = [size for size in sizes if size is not None]
+    sized = [f for f in facts.failures if f.device in (device, "")]
+    known = [f.asked_bytes for f in sized if f.asked_bytes is not None]
     return known[-1] if known else None
 
 
-def _free_at_failure(
-    seen: Observation, machine: Machine, device: str | None
-) -> int | None:
-    for index, candidate in enumerate(machine.devices):
-        if device in (candidate.name, candidate.buffer_type):
-            given = sum(
-                b.n_bytes
-                for b in seen.facts.buffers
-                if b.device in (candidate.name, candidate.buffer_type)
-            )
-            return max(seen.free_bytes[index] - given, 0)
-    return None
+def _sized(facts: LogFacts, device: str | None) -> list[str]:
+    """The line that tells the size, where another names the device."""
+    of_device = [f for f in facts.failures if f.device in (device, "")]
+    return [f.line for f in of_device if f.asked_bytes is not None][-1:]
 
 
-def _last_words(seen: Observation) -> tuple[str, ...]:
-    code = () if seen.exit_code is None else (f"exit code {seen.exit_code}",)
-    error = () if seen.answer_error is None else (seen.answer_error,)
-    aborted = () if seen.facts.aborted is None else (seen.facts.aborted,)
-    return (*code, *error, *aborted, *seen.facts.errors[-2:])
+def _free_at_failure(launch: Launch, buffer: str) -> int | None:
+    """What was free before, less what the engine had been given of it by then."""
+    device = device_of(buffer)
+    if launch.free_bytes is None:
+        # Without a line of a buffer nobody knows what was given.
+        at_first = launch.facts.failed_phase is Phase.WEIGHTS
+        known = at_first or launch.facts.buffers
+        return dict(launch.facts.left_bytes).get(device) if known else None
+    if buffer not in launch.free_bytes:
+        return None
+    given = sum(
+        b.n_bytes for b in launch.facts.buffers if device_of(b.device) == device
+    )
+    return max(launch.free_bytes[buffer] - given, 0)
+
+
+def _last_words(launch: Launch) -> tuple[str, ...]:
+    facts = launch.facts
+    code = None if launch.exit_code is None else f"exit code {launch.exit_code}"
+    said = [code, launch.ending, launch.answer_error, facts.aborted]
+    said += [facts.decode_failed, *facts.errors[-2:]]
+    if not facts.errors:
+        said.append(facts.gave_up)
+    return tuple(dict.fromkeys(line for line in said if line))

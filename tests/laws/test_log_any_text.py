@@ -11,17 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from placer.engine import log as log_module
+from placer.engine import paste, phrases
+from placer.engine.advice import advice
 from placer.engine.binary import parse_devices
 from placer.engine.follow import LogFollower
-from placer.engine.judge import judge
+from placer.engine.judge import judge, judge_log
 from placer.engine.log import read_log
 from placer.engine.observation import Observation, Proof, Stage
+from placer.engine.paste import read_paste
 from placer.testing.fake_shapes import fake_machine
 
 PATTERNS = [
     str(value.pattern)
-    for value in vars(log_module).values()
+    for module in (phrases, paste)
+    for value in vars(module).values()
     if isinstance(value, re.Pattern)
 ]
 texts_of_patterns = [st.from_regex(pattern) for pattern in PATTERNS]
@@ -71,6 +74,21 @@ def test_no_line_raises(texts: list[str], exit_code: int | None) -> None:
     assert verdict.free_bytes is None or verdict.free_bytes >= 0
 
 
+@settings(max_examples=300)
+@given(
+    st.binary(max_size=200) | lines.map(lambda texts: "\n".join(texts).encode()),
+    st.sampled_from([None, 0, 1, 124, 134, -4, 137, 0xC0000005]),
+)
+def test_no_paste_raises(data: bytes, exit_code: int | None) -> None:
+    """Whatever bytes are judged: one verdict, and advice unless nothing is wrong."""
+    found = read_paste(data)
+    code = found.exit_code if exit_code is None else exit_code
+    verdict = judge_log(read_log(found.lines), exit_code=code, ending=found.ending)
+    assert verdict.outcome.value not in ("FITS", "SPILLED", "SPOILED")
+    assert verdict.phase is None or verdict.outcome.is_oom
+    assert advice(verdict) is not None or verdict.outcome.value == "OK"
+
+
 @given(st.text(max_size=300))
 def test_no_device_list_raises(text: str) -> None:
     """Lines that are no devices are passed over."""
@@ -78,12 +96,24 @@ def test_no_device_list_raises(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["=", "a ", "| - a (", "1 E", "using device a (", "splits = 1", "\x00"]
+    "piece",
+    [
+        "=",
+        "a ",
+        "| - a (",
+        "1 E",
+        "using device a (",
+        "splits = 1",
+        "\x00",
+        "> ",
+        "\x1b[",
+    ],
 )
 def test_an_endless_line_takes_no_time(piece: str) -> None:
     """A megabyte without a line break is read in less than a second."""
     began_s = time.perf_counter()
     read_log([piece * (1_000_000 // len(piece))])
+    read_paste((piece * (1_000_000 // len(piece))).encode())
     assert time.perf_counter() - began_s < 1
 
 

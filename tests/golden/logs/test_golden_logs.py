@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from placer.engine.dryrun import estimate_of
-from placer.engine.judge import Outcome, Verdict, judge
+from placer.engine.judge import Outcome, Verdict, judge, judge_log
 from placer.engine.log import Buffer, LogFacts, Phase, read_log
 from placer.engine.observation import Observation, Proof, Stage
 from placer.machine import Device, Machine
@@ -271,6 +271,26 @@ def test_a_log_has_its_verdict(case: Case) -> None:
         assert verdict.free_bytes == pytest.approx(free_bytes, abs=4)
     if case.outcome is not Outcome.FITS:
         assert verdict.evidence
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_log_alone_has_the_same_verdict(case: Case) -> None:
+    """The rules are the same without an observation; a log only proves no fit.
+
+    Who watched knows more of two things: that nothing moves, and that a server which
+    ended by itself was not told to.
+    """
+    alone = {Outcome.FITS: Outcome.OK, Outcome.STALLED: Outcome.UNKNOWN}
+    expected = alone.get(case.outcome, case.outcome)
+    if case.name == "vulkan-b10434-served":
+        expected = Outcome.OK
+    for exit_code in (case.exit_code, None):
+        verdict = judge_log(facts_of(case.name), exit_code=exit_code)
+        assert verdict.outcome is expected
+        name = None if case.device is None else case.device.split("[")[0]
+        assert verdict.device == name
+        if case.asked_mib is not None:
+            assert verdict.asked_bytes == from_mib(case.asked_mib)
 
 
 def test_every_log_is_judged() -> None:
