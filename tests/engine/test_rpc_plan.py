@@ -20,6 +20,7 @@ from placer.engine.judge import Outcome, judge
 from placer.engine.loadtest import LoadTest
 from placer.engine.observation import Proof
 from placer.errors import MachineError
+from placer.machine import network as ways
 from placer.machine.network import LOOPBACK_BYTES_PER_S, endpoint_of, with_network
 from placer.placement import placement_args, placement_from_args
 from placer.profiles import Edit, parse_conf, read_arguments
@@ -84,6 +85,13 @@ def rig(engine: Path, where: Where) -> Iterator[Rig]:
         yield rig
 
 
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers as near as they are while nothing else runs: a slow way is avoided."""
+    way = ways.Way(latency_s=1e-6, bytes_per_s=10e9)
+    monkeypatch.setattr(ways, "_way_to", lambda _: way)
+
+
 def planned(model: Path, where: Where, rig: Rig, room_mib: tuple[int, ...]) -> Plan:
     """The plan where no more than this may be taken of the devices."""
     free_mib = [device.free_bytes // MIB for device in rig.machine.devices]
@@ -126,7 +134,12 @@ def engines() -> list[int]:
 
 @pytest.mark.parametrize("room_mib", [LAYERS, PARTS, EXPERTS])
 def test_a_plan_over_two_servers_is_launched_as_it_stands(
-    model: Path, where: Where, rig: Rig, tmp_path: Path, room_mib: tuple[int, ...]
+    model: Path,
+    where: Where,
+    rig: Rig,
+    near: None,
+    tmp_path: Path,
+    room_mib: tuple[int, ...],
 ) -> None:
     """Both hold something and neither more than it may; the context is filled."""
     found = planned(model, where, rig, room_mib)
@@ -147,7 +160,7 @@ def test_a_plan_over_two_servers_is_launched_as_it_stands(
 
 
 def test_experts_are_on_the_cpu_where_caches_leave_no_room(
-    model: Path, where: Where, rig: Rig
+    model: Path, where: Where, rig: Rig, near: None
 ) -> None:
     """All layers keep their caches on the devices: the CPU reads them slower."""
     best = planned(model, where, rig, EXPERTS).candidates[0].candidate.placement
