@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rich.console import Console
+
     from placer.app import Applied, Inspection, Optimized
     from placer.engine.judge import Verdict
     from placer.machine import Device, Machine
@@ -139,6 +141,7 @@ def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
     out.print(_rungs_table(found.trial, result.machine))
     if found.trial.probe.speed is not None:
         out.print(_speed_table(found.trial, found.trial.probe.speed))
+        _print_assumed(out, result.machine)
     for trial in found.boundary:
         text = Text(_boundary_text(trial), "dim")
         out.print(text, soft_wrap=not out.is_terminal)
@@ -232,6 +235,16 @@ def _speed_table(trial: Trial, said: Speed) -> Table:
             "-" if seen is None else f"{seen:,.1f}",
         )
     return table
+
+
+def _print_assumed(out: Console, on: Machine) -> None:
+    """What the prediction took for what nobody said; of emulated devices, all."""
+    from placer.speed import FIELD_NOTES, rates_of
+
+    assumed = rates_of(on, FIELD_NOTES).assumed
+    if assumed:
+        text = Text(f"predicted with an assumed {', '.join(assumed)}", "dim")
+        out.print(text, soft_wrap=not out.is_terminal)
 
 
 def _proof_text(trial: Trial, launches: int) -> str:
