@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from placer.app.companions import Companion
     from placer.app.frontier import Explained, Tradeoff
+    from placer.app.judged import Judged, judge
     from placer.app.planned import Plan, PlanOptions, plan
     from placer.app.rated import Estimated, Rated, estimate
     from placer.app.relief import Relief
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         report,
         undo,
     )
+    from placer.app.verified import Verification, Verified, VerifyOptions, verify
     from placer.app.where import Request, Where
     from placer.app.write import Applied
 
@@ -36,6 +38,7 @@ __all__ = [
     "Estimated",
     "Explained",
     "Inspection",
+    "Judged",
     "LedgerRead",
     "Optimized",
     "Plan",
@@ -44,31 +47,42 @@ __all__ = [
     "Relief",
     "Request",
     "Tradeoff",
+    "Verification",
+    "Verified",
+    "VerifyOptions",
     "Where",
     "apply",
     "devices",
     "estimate",
     "inspect",
+    "judge",
     "ledger",
     "optimize",
     "plan",
     "report",
     "undo",
+    "verify",
 ]
 HOMES = {
     "Applied": "write",
     "Companion": "companions",
     "Estimated": "rated",
     "Explained": "frontier",
+    "Judged": "judged",
     "Plan": "planned",
     "PlanOptions": "planned",
     "Rated": "rated",
     "Relief": "relief",
     "Request": "where",
     "Tradeoff": "frontier",
+    "Verification": "verified",
+    "Verified": "verified",
+    "VerifyOptions": "verified",
     "Where": "where",
     "estimate": "rated",
+    "judge": "judged",
     "plan": "planned",
+    "verify": "verified",
 }
 
 

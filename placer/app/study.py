@@ -6,7 +6,7 @@ import hashlib
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from placer.engine.loadtest import PATIENCE_S, LoadTest
 from placer.errors import InterruptedSearchError, PlacerError
@@ -54,18 +54,18 @@ def run_study(
         JournalError: the record cannot be written.
         InterruptedSearchError: Ctrl-C.
     """
-    test = _load_test(target, rig, proof, patience_s)
+    test = load_test(target, rig, proof, patience_s)
     calibration = learned.calibrated(FIELD_NOTES, target.shape, rig.machine)
-    with closing(Journal(_new_folder(logs / target.name))) as journal:
+    with closing(Journal(new_folder(logs / target.name))) as journal:
         search = Search(
             test=test,
             model_path=str(target.file.path),
             extra_args=target.extra_args,
             journal=journal,
             on_event=on_event,
-            forecast=_forecast(test, calibration, target),
+            forecast=forecast_of(test, calibration, target),
         )
-        journal.append("study", _header(target, rig, proof))
+        journal.append("study", study_header(target, rig, proof))
         on_event(
             StudyStarted(
                 folder=journal.folder,
@@ -79,7 +79,8 @@ def run_study(
             learned.keep_trials(target, rig.machine, search.trials, calibration)
 
 
-def _load_test(target: Target, rig: Rig, proof: Proof, patience_s: float) -> LoadTest:
+def load_test(target: Target, rig: Rig, proof: Proof, patience_s: float) -> LoadTest:
+    """What is asked of every launch of the target."""
     return LoadTest(
         runner=rig.runner,
         machine=rig.machine,
@@ -92,7 +93,7 @@ def _load_test(target: Target, rig: Rig, proof: Proof, patience_s: float) -> Loa
     )
 
 
-def _forecast(
+def forecast_of(
     test: LoadTest, calibration: Calibration, target: Target
 ) -> Forecast | None:
     """None where tokens are drafted, of which the speed model knows nothing."""
@@ -147,7 +148,8 @@ def _end(search: Search, stopped: str | None) -> None:
     )
 
 
-def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
+def study_header(target: Target, rig: Rig, proof: Proof) -> dict[str, Any]:
+    """The first line of a record: what is launched, on what, how far."""
     file = target.file
     return {
         "schema": SCHEMA,
@@ -180,7 +182,8 @@ def _header(target: Target, rig: Rig, proof: Proof) -> dict[str, object]:
     }
 
 
-def _new_folder(parent: Path) -> Path:
+def new_folder(parent: Path) -> Path:
+    """A folder named by the time that is not there yet."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = parent / stamp
     count = 1

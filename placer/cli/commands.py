@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.judging import judge_command
 from placer.cli.options import (
     COMPANIONS,
     DESCRIBED,
@@ -23,6 +24,7 @@ from placer.cli.options import (
     with_where,
 )
 from placer.cli.planning import PLANNING, plan_options
+from placer.cli.verifying import verify_command
 
 if TYPE_CHECKING:
     from placer.app import Request, Where
@@ -174,6 +176,8 @@ def plan_command(
     if plot is not None:
         estimates.plot(found, plot)
     estimates.plan(found, as_json=as_json, quiet=quiet)
+    if not found.candidates[0].fits:
+        raise click.exceptions.Exit(DOES_NOT_FIT)
 
 
 @click.command("optimize")
@@ -351,6 +355,7 @@ def _placement_args(values: dict[str, Any]) -> tuple[str, ...]:
 
 ALL = (
     optimize_command,
+    verify_command,
     plan_command,
     estimate_command,
     devices_command,
@@ -359,5 +364,6 @@ ALL = (
     undo_command,
     report_command,
     ledger_command,
+    judge_command,
     completion_command,
 )
