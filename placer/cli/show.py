@@ -243,7 +243,7 @@ def _print_assumed(out: Console, on: Machine) -> None:
 
     assumed = rates_of(on, FIELD_NOTES).assumed
     if assumed:
-        text = Text(f"predicted with an assumed {', '.join(assumed)}", "dim")
+        text = Text(f"Predicted with an assumed {', '.join(assumed)}.", "dim")
         out.print(text, soft_wrap=not out.is_terminal)
 
 
