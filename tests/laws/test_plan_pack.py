@@ -109,7 +109,7 @@ def least_cost(problem: Problem) -> float | None:
     return min(costs, default=None)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1500)
 @given(problems())
 def test_counting_never_beats_the_packer(problem: Problem) -> None:
     """It finds something where there is something, proved best, and it fits."""
