@@ -15,9 +15,8 @@ from placer.app.companions import (
     companions_of,
     without_drafting,
 )
-from placer.app.learned import learned
+from placer.app.learned import learned, prepared
 from placer.app.target import Target, resolve
-from placer.machine.files import with_data_sheets
 from placer.machine.overhead import with_overhead
 from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
 from placer.memory.compute import is_pipelined
@@ -277,38 +276,36 @@ def open_desk(
         depth: tokens in the cache at which speed is predicted.
     """
     target = resolve(name, where.folders, request.asked)
-    companions = companions_of(target, where.folders)
     described = where.described()
     if described is not None:
         if target.devices is not None:
             described = described.only(target.devices)
-        from_ledger = learned(where.ledger, target.shape.architecture)
-        yield Desk(
-            target=target,
-            machine=from_ledger.with_overhead(with_overhead(described)),
-            companions=companions,
-            learned=from_ledger,
-            runner=None,
-            depth=depth,
-        )
+        known = learned(where.ledger, target.shape.architecture)
+        machine = known.with_overhead(with_overhead(described))
+        yield _desk(target, machine, where, known, depth)
         return
     with where.rig(target.rpc) as opened:
-        rig = opened.only(target.devices)
-        from_ledger = learned(
-            where.ledger, target.shape.architecture, emulated=rig.emulated
-        )
-        desk = Desk(
-            target=target,
-            machine=with_data_sheets(from_ledger.with_overhead(rig.machine)),
-            companions=companions,
-            learned=from_ledger,
-            runner=rig.runner,
-            depth=depth,
-        )
+        known, rig = prepared(target, where, opened)
+        desk = _desk(target, rig.machine, where, known, depth)
+        desk = replace(desk, runner=rig.runner)
         try:
             yield desk
         finally:
-            from_ledger.keep_dry_runs(target, desk.machine, desk.heard)
+            known.keep_dry_runs(target, desk.machine, desk.heard)
+
+
+def _desk(
+    target: Target, machine: Machine, where: Where, known: Learned, depth: int
+) -> Desk:
+    """The target on a machine, with nobody to ask yet."""
+    return Desk(
+        target=target,
+        machine=machine,
+        companions=companions_of(target, where.folders),
+        learned=known,
+        runner=None,
+        depth=depth,
+    )
 
 
 def _beyond(formula: MemoryEstimate, said: MemoryEstimate) -> list[int]:

@@ -22,13 +22,16 @@ from placer.ledger import (
     taught,
 )
 from placer.ledger.entry import HOST
+from placer.machine.files import with_data_sheets
 from placer.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from placer.app.rig import Rig
     from placer.app.target import Target
+    from placer.app.where import Where
     from placer.ledger import Correction
     from placer.machine import Machine
     from placer.memory import MemoryBreakdown, MemoryEstimate
@@ -296,6 +299,20 @@ def learned(path: Path | None, architecture: str, *, emulated: bool = False) -> 
     except JournalError as error:
         _warn(error)
         return Learned(ledger=ledger, entries=(), emulated=emulated)
+
+
+def prepared(target: Target, where: Where, opened: Rig) -> tuple[Learned, Rig]:
+    """What the ledger says, and the rig with the target's devices and what is known.
+
+    Args:
+        target: the model, and the devices that it is to use.
+        where: the ledger.
+        opened: the engine and all of its devices.
+    """
+    known = learned(where.ledger, target.shape.architecture, emulated=opened.emulated)
+    rig = opened.only(target.devices)
+    machine = with_data_sheets(known.with_overhead(rig.machine))
+    return known, replace(rig, machine=machine)
 
 
 def places(estimate: MemoryEstimate) -> list[str | None]:

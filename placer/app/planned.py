@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -165,17 +164,16 @@ def _on_any_devices(
     """The candidates, on all devices in the best order, or on those that are of use.
 
     A device that is nearly full may still have to hold a copy of experts, as the first
-    one; nothing fits then until it is left out.
+    one; nothing fits then until it is left out. Those that the user named all stay.
     """
-    try:
-        best = _in_best_order(desk, margins, goal)
-        return (*best, _confirmed(*best, goal))
-    except SearchError as error:
+    found = _in_best_order(desk, margins, goal)
+    if found[1].best(goal) is None and not desk.machine.chosen:
         for smaller, kept in _without_smallest(desk, margins):
             planner = planner_of(smaller, kept)
-            with suppress(SearchError):
-                return smaller, planner, _confirmed(smaller, planner, goal)
-        raise error from None
+            if planner.best(goal) is not None:
+                found = smaller, planner
+                break
+    return (*found, _confirmed(*found, goal))
 
 
 def _in_best_order(

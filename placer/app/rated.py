@@ -15,6 +15,8 @@ from placer.placement import Placement, placement_args, placement_from_args
 from placer.plan import Candidate, headroom_bytes, strategy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placer.app.companions import Companion
     from placer.app.target import Target
     from placer.app.where import Request, Where
@@ -192,14 +194,20 @@ def rate(candidate: Candidate, desk: Desk, *, ask: bool = True) -> Rated:
             *notes_of(candidate, launched, said, companions, desk, ask=ask),
             *_lessons(candidate.estimate, said, desk),
         ),
-        is_complete=best.is_complete
-        and not desk.companions.unknown
-        and not any(companion.unknown for companion in companions)
+        is_complete=_is_known(best, companions, desk)
         and not (ask and desk.is_refused(launched)),
         corrected=None if corrected == candidate.estimate else corrected,
         expert_bytes_on_host=expert_bytes_on_host(target.shape, placement, machine),
         host_is_short=host_is_short(best, companions, machine),
     )
+
+
+def _is_known(
+    best: MemoryEstimate, companions: Sequence[Companion], desk: Desk
+) -> bool:
+    """Whether every figure that decides is known, of what is loaded beside it too."""
+    unknown = [companion.unknown for companion in companions]
+    return best.is_complete and not desk.companions.unknown and not any(unknown)
 
 
 def expert_bytes_on_host(

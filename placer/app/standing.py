@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from placer.app.learned import learned
+from placer.app.learned import prepared
 from placer.app.study import forecast_of, load_test
 from placer.app.target import PLACEMENT_FLAGS, Asked, resolve
 from placer.engine.dryrun import dry_run
@@ -14,7 +14,6 @@ from placer.engine.judge import judge
 from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
 from placer.errors import InputError
-from placer.machine.files import with_data_sheets
 from placer.memory import estimate_memory
 from placer.model.shape import is_expert
 from placer.placement import placement_from_args
@@ -139,15 +138,11 @@ def open_standing(
     target = resolve(name, where.folders, Asked())
     flags = own_placement(target)
     with where.rig(target.rpc) as opened:
-        from_ledger = learned(
-            where.ledger, target.shape.architecture, emulated=opened.emulated
-        )
-        rig = opened.only(target.devices)
-        machine = with_data_sheets(from_ledger.with_overhead(rig.machine))
+        from_ledger, rig = prepared(target, where, opened)
         yield Standing(
             target=target,
-            rig=replace(rig, machine=machine),
-            placement=placement_from_args(flags, target.shape, machine),
+            rig=rig,
+            placement=placement_from_args(flags, target.shape, rig.machine),
             flags=flags,
             learned=from_ledger,
             proof=proof,

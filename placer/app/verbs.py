@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.app.learned import learned
+from placer.app.learned import prepared
 from placer.app.study import Study, fingerprint, run_study
 from placer.app.target import Asked, Target, resolve
 from placer.app.write import Applied, applied_study, require_writable
@@ -14,7 +14,6 @@ from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
 from placer.errors import InputError, SearchError
 from placer.gguf import GGUFFile, read_gguf
-from placer.machine.files import with_data_sheets
 from placer.model import ModelShape, model_shape
 from placer.profiles import Conf
 from placer.profiles import undo as undo_conf
@@ -117,12 +116,7 @@ def optimize(
     if target.profile is not None and write:
         require_writable(target.profile.path)
     with where.rig(target.rpc) as opened:
-        from_ledger = learned(
-            where.ledger, target.shape.architecture, emulated=opened.emulated
-        )
-        rig = opened.only(target.devices)
-        machine = with_data_sheets(from_ledger.with_overhead(rig.machine))
-        rig = replace(rig, machine=machine)
+        from_ledger, rig = prepared(target, where, opened)
         study = run_study(
             target,
             rig,
@@ -138,7 +132,7 @@ def optimize(
     if target.profile is not None:
         path, record = target.profile.path, read_study(study.folder)
         applied = applied_study(record, name, path, write=write)
-    return Optimized(target=target, machine=machine, study=study, applied=applied)
+    return Optimized(target=target, machine=rig.machine, study=study, applied=applied)
 
 
 def _stopped_early(target: Target, why: str) -> SearchError:

@@ -17,6 +17,7 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
+    PROOF,
     WORKLOAD,
     name_argument,
     options,
@@ -182,21 +183,7 @@ def plan_command(
 
 @click.command("optimize")
 @name_argument
-@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS)
-@click.option(
-    "--proof",
-    type=click.Choice(["load", "full"]),
-    default="full",
-    show_default=True,
-    help="How far a launch is taken: loaded, or its context filled.",
-)
-@click.option(
-    "--patience",
-    type=click.FloatRange(min=1),
-    default=600,
-    show_default=True,
-    help="Seconds without any movement after which a launch is stalled.",
-)
+@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS, PROOF)
 @click.option("--dry-run", is_flag=True, help="Search, but leave models.conf as it is.")
 @options(OUTPUT)
 @with_where

@@ -98,22 +98,7 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
     return {
         "fits": rated.fits,
         "strategy": rated.candidate.strategy.value,
-        "devices": [
-            {
-                "name": device.name,
-                "total_bytes": device.total_bytes,
-                "free_bytes": device.free_bytes,
-                **breakdown_record(held),
-                "beside_bytes": sum(
-                    c.devices[index].total_bytes for c in rated.companions
-                ),
-                "overhead_bytes": rated.overhead_bytes(machine)[index],
-                "headroom_bytes": rated.headroom_bytes[index],
-            }
-            for index, (device, held) in enumerate(
-                zip(machine.devices, best.devices, strict=True)
-            )
-        ],
+        "devices": _held_records(rated, machine),
         "host": {
             **breakdown_record(best.host),
             "beside_bytes": sum(c.host.total_bytes for c in rated.companions),
@@ -134,6 +119,25 @@ def rated_record(rated: Rated, machine: Machine) -> dict[str, Any]:
         "dry_run": None if rated.dry_run is None else memory_record(rated.dry_run),
         "args": list(rated.args),
     }
+
+
+def _held_records(rated: Rated, machine: Machine) -> list[dict[str, Any]]:
+    """What each device holds, and what it has left."""
+    overhead = rated.overhead_bytes(machine)
+    return [
+        {
+            "name": device.name,
+            "total_bytes": device.total_bytes,
+            "free_bytes": device.free_bytes,
+            **breakdown_record(held),
+            "beside_bytes": sum(c.devices[index].total_bytes for c in rated.companions),
+            "overhead_bytes": overhead[index],
+            "headroom_bytes": rated.headroom_bytes[index],
+        }
+        for index, (device, held) in enumerate(
+            zip(machine.devices, rated.best.devices, strict=True)
+        )
+    ]
 
 
 def estimate_record(found: Estimated) -> dict[str, Any]:

@@ -227,6 +227,22 @@ WORKLOAD = (
         help="Further token for llama-server; repeat for more.",
     ),
 )
+PROOF = (
+    click.option(
+        "--proof",
+        type=click.Choice(["load", "full"]),
+        default="full",
+        show_default=True,
+        help="How far a launch is taken: loaded, or its context filled.",
+    ),
+    click.option(
+        "--patience",
+        type=click.FloatRange(min=1),
+        default=600,
+        show_default=True,
+        help="Seconds without any movement after which a launch is stalled.",
+    ),
+)
 OUTPUT = (
     click.option(
         "--json", "as_json", is_flag=True, help="Print JSON and nothing else."

@@ -12,6 +12,7 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
+    PROOF,
     complete_profile,
     options,
     with_where,
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from placer.app import Verification, VerifyOptions, Where
 
 LIMITS = (
-    click.option(
-        "--proof",
-        type=click.Choice(["load", "full"]),
-        default="full",
-        show_default=True,
-        help="How far a launch is taken: loaded, or its context filled.",
-    ),
-    click.option(
-        "--patience",
-        type=click.FloatRange(min=1),
-        default=600,
-        show_default=True,
-        help="Seconds without any movement after which a launch is stalled.",
-    ),
     click.option(
         "--tolerance",
         type=click.FloatRange(min=0, max=1),
@@ -58,7 +45,7 @@ LIMITS = (
     "names", nargs=-1, metavar="PROFILE...", shell_complete=complete_profile
 )
 @click.option("--all", "is_all", is_flag=True, help="All whose model is there.")
-@options(LIMITS, ENGINE, FILES, LEDGER, LOGS, OUTPUT)
+@options(PROOF, LIMITS, ENGINE, FILES, LEDGER, LOGS, OUTPUT)
 @with_where
 def verify_command(
     *,

@@ -110,7 +110,7 @@ def _best_with(
     """The best homes for the experts with these boundaries, if below ``least``."""
     homes = slot_homes(problem, counts)
     alike = [problem.experts[kind] for kind in problem.slots]
-    layers = Counter(zip(homes, alike, strict=True))
+    layers = list(zip(homes, alike, strict=True))
     classes = [
         Class(
             home=home,
@@ -119,7 +119,7 @@ def _best_with(
             configs=problem.configs(home, kind),
             own_bytes=bounds.group_bytes[kind],
         )
-        for (home, kind), n in layers.items()
+        for (home, kind), n in Counter(layers).items()
     ]
     base = bounds.base_cost(homes)
     leaf = Leaf(
@@ -132,14 +132,12 @@ def _best_with(
     leaf.solve()
     if leaf.chosen is None:
         return None
-    cost = base + leaf.best
-    picked = {
+    dealt = {
         (one.home, one.kind): _dealt(one, found)
         for one, found in zip(classes, leaf.chosen, strict=True)
     }
-    groups = tuple(
-        next(picked[home, kind]) for home, kind in zip(homes, alike, strict=True)
-    )
+    groups = tuple(next(dealt[layer]) for layer in layers)
+    cost = base + leaf.best
     return Packed(counts=counts, homes=groups, cost=cost, bound=cost)
 
 

