@@ -207,6 +207,10 @@ class Desk:
         )
         return replace(formula, devices=devices)
 
+    def remember(self) -> None:
+        """Write to the ledger what the engine said; what is there already stays."""
+        self.learned.keep_dry_runs(self.target, self.machine, self.heard)
+
     def under(self, workload: Workload) -> Desk:
         """The same with another workload."""
         return replace(self, target=replace(self.target, workload=workload), heard=[])
@@ -291,7 +295,7 @@ def open_desk(
         try:
             yield desk
         finally:
-            known.keep_dry_runs(target, desk.machine, desk.heard)
+            desk.remember()
 
 
 def _desk(

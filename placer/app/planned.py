@@ -125,37 +125,34 @@ def plan(
         SearchError: nothing fits.
     """
     options = options or PlanOptions()
-    with open_desk(name, where, request, depth=options.depth) as desk:
+    with open_desk(name, where, request, depth=options.depth) as opened:
         options.on_step("planning")
         started = time.perf_counter()
-        margins = options.margins_bytes(desk.machine)
-        if options.goal is not Goal.CONTEXT:
-            return _planned(desk, margins, options, started)
-        from placer.app.widest import with_largest_context
+        margins = options.margins_bytes(opened.machine)
+        asked = opened
+        if options.goal is Goal.CONTEXT:
+            from placer.app.widest import with_largest_context
 
-        widest = with_largest_context(desk, margins, options)
-        return _planned(widest, margins, options, started)
-
-
-def _planned(
-    desk: Desk, margins: tuple[int, ...], options: PlanOptions, started: float
-) -> Plan:
-    """The plan, and what was asked for beside it."""
-    desk, planner, candidates = _on_any_devices(desk, margins, options.goal)
-    seconds = time.perf_counter() - started - desk.asking.seconds
-    found = Plan(
-        target=desk.target,
-        machine=desk.machine,
-        goal=options.goal,
-        depth=desk.table().depth,
-        margins_bytes=planner.margins_bytes,
-        calibration=desk.calibration.source,
-        assumed=desk.rates.assumed,
-        seconds=seconds,
-        dry_run_seconds=desk.asking.seconds,
-        candidates=candidates,
-    )
-    return _with_more(found, desk, planner, options)
+            asked = with_largest_context(opened, margins, options)
+        desk, planner, candidates = _on_any_devices(asked, margins, options.goal)
+        seconds = time.perf_counter() - started - desk.asking.seconds
+        found = Plan(
+            target=desk.target,
+            machine=desk.machine,
+            goal=options.goal,
+            depth=desk.table().depth,
+            margins_bytes=planner.margins_bytes,
+            calibration=desk.calibration.source,
+            assumed=desk.rates.assumed,
+            seconds=seconds,
+            dry_run_seconds=desk.asking.seconds,
+            candidates=candidates,
+        )
+        found = _with_more(found, desk, planner, options)
+        if desk is not opened:
+            # Of other devices or another context: the opened one knows nothing of it.
+            desk.remember()
+        return found
 
 
 def _on_any_devices(

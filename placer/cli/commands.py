@@ -164,18 +164,18 @@ def plan_command(
       placer plan gpt-oss-120b --for balanced --margin 256,512 --plot plan.svg
     """
     from placer import app
-    from placer.cli import estimates
+    from placer.cli import estimates, plots
     from placer.cli.steps import steps
 
     if plot is not None:
-        estimates.require_plot(plot)
+        plots.require_plot(plot)
     with steps(quiet=quiet or as_json) as on_step:
         asked = plan_options(
             planning, plot=plot, is_terse=quiet or as_json, on_step=on_step
         )
         found = app.plan(name, where, request, asked)
     if plot is not None:
-        estimates.plot(found, plot)
+        plots.draw(found, plot)
     estimates.plan(found, as_json=as_json, quiet=quiet)
     if not found.candidates[0].fits:
         raise click.exceptions.Exit(DOES_NOT_FIT)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from placer.app import Estimated, Plan, Rated
 
 
@@ -39,28 +37,6 @@ def plan(found: Plan, *, as_json: bool, quiet: bool) -> None:
         from placer.cli.plans import show_plan
 
         show_plan(found)
-
-
-def require_plot(path: Path) -> None:
-    """Check that a chart can be drawn there.
-
-    Raises:
-        InputError: it cannot.
-    """
-    from placer.cli import plots
-
-    plots.require_plot(path)
-
-
-def plot(found: Plan, path: Path) -> None:
-    """Draw the chart of a plan.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    from placer.cli import plots
-
-    plots.draw(found, path)
 
 
 def _word(rated: Rated) -> str:

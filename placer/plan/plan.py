@@ -60,11 +60,14 @@ class Choice:
         placement: where everything goes.
         cost: in seconds, weighed by the goal.
         bound: nothing costs less than this.
+        overlaps: whether batches overlap over the devices; the engine may give that up
+            by itself, and the flags do not say so then.
     """
 
     placement: Placement
     cost: float
     bound: float
+    overlaps: bool
 
     @property
     def gap(self) -> float:
@@ -184,11 +187,8 @@ class Planner:
         alike = [choice for choice in choices if choice.cost <= least * ALIKE]
 
         def rank(choice: Choice) -> tuple[bool, bool, float]:
-            placement = choice.placement
-            overlaps = is_pipelined(
-                self.table.shape, placement, self.table.workload, self.machine
-            )
-            return placement.main_gpu is None, not overlaps, choice.cost
+            is_spread = choice.placement.main_gpu is None
+            return is_spread, not choice.overlaps, choice.cost
 
         return replace(min(alike, key=rank), bound=bound)
 
@@ -249,7 +249,12 @@ class Planner:
         placement = packing.placement(problem, packed)
         if not way.pipelined:
             placement = unpipelined(placement)
-        return Choice(placement=placement, cost=packed.cost, bound=packed.bound)
+        return Choice(
+            placement=placement,
+            cost=packed.cost,
+            bound=packed.bound,
+            overlaps=way.pipelined,
+        )
 
     def _packing(self, way: Way) -> Packing:
         table = self.table

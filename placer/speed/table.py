@@ -140,14 +140,14 @@ class CostTable:
 
     def slot(self, slot: int, home: int) -> Times:
         """All of a slot but its experts, on a home."""
-        key = (self._kinds[slot], home)
+        key = (self.kinds[slot], home)
         if key not in self._slots:
             self._slots[key] = self._slot(slot, home)
         return self._slots[key]
 
     def group(self, slot: int, index: int, home: int) -> Times:
         """One group of a slot's experts, on a home."""
-        key = (self._kinds[slot], index, home)
+        key = (self.kinds[slot], index, home)
         if key not in self._groups:
             self._groups[key] = self._group(self.groups[slot][index], home)
         return self._groups[key]
@@ -163,10 +163,6 @@ class CostTable:
     @cached_property
     def kinds(self) -> tuple[int, ...]:
         """Equal numbers for slots that cost the same everywhere."""
-        return self._kinds
-
-    @cached_property
-    def _kinds(self) -> tuple[int, ...]:
         seen: dict[object, int] = {}
         layers = [seen.setdefault(la.kind, len(seen)) for la in self.shape.layers]
         return (*layers, len(seen))

@@ -51,6 +51,14 @@ def test_the_verb_shows_what_was_learned(desk: Desk) -> None:
     assert record["lines"][0]["key"]["architecture"] == "qwen3moe"
 
 
+def test_what_was_asked_of_another_context_is_kept_too(desk: Desk) -> None:
+    """A plan for the largest context asks about that one alone."""
+    answer = desk.placer("plan", "moe", "--for", "context", "--no-baselines", "-q")
+    assert answer.code == 0
+
+    assert json.loads(desk.placer("ledger", "--json").out)["entries"] > 0
+
+
 def test_the_same_launch_is_written_once(desk: Desk) -> None:
     """The ledger does not grow when nothing new was seen."""
     sizes = []

@@ -306,6 +306,19 @@ def test_what_the_engine_gives_up_itself_needs_no_override() -> None:
     assert min(placement.split) > 0
 
 
+def test_what_the_engine_gives_up_is_not_taken_for_overlapping() -> None:
+    """A layer more on a device a hundredth faster is not worth half of the reading."""
+    machine = fake_machine([1170 * MIB, 1150 * MIB])
+    first = replace(machine.devices[0], bandwidth_bytes_per_s=505e9)
+    machine = replace(machine, devices=(first, machine.devices[1]))
+    found = planner(machine=machine, compute_of=copies(150 * MIB), batch=2048)
+    choice = best(found)
+
+    assert choice.overlaps
+    assert choice.placement.split == (4, 5)
+    assert found.compute_of(choice.placement) == [BUFFERS + 150 * MIB] * 2
+
+
 def test_a_device_afar_may_be_worse_than_the_cpu() -> None:
     """All rules are tried then, and the best of them is the answer."""
     free = fake_machine([3000 * MIB], backend="RPC")
