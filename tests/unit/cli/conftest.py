@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from placer.testing.fake_engine import fake_engine
 from placer.testing.models import write_qwen3moe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CONF = """\
@@ -73,3 +75,14 @@ def desk(
     for name in ("PLACER_CONF", "PLACER_MODELS_DIR"):
         monkeypatch.delenv(name, raising=False)
     return Desk(folder=tmp_path, engine=engine, capsys=capsys)
+
+
+@pytest.fixture
+def heeding() -> Callable[[], None]:
+    """What a child does first: a suite that runs in the background ignores Ctrl-C."""
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return heed

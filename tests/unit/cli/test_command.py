@@ -17,6 +17,8 @@ from placer.testing.fake_engine import Fault, fake_engine, launches, running
 from placer.testing.models import write_qwen3moe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.cli.conftest import Desk
 
 ANSI = re.compile(r"\x1b\[")
@@ -260,14 +262,10 @@ def test_an_engine_for_another_processor_is_named(desk: Desk) -> None:
     assert "SIGILL" in answer.err
 
 
-def heed_signals() -> None:
-    """In a child: a suite that runs in the background ignores Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_nothing_behind(desk: Desk, number: signal.Signals) -> None:
+def test_ctrl_c_leaves_nothing_behind(
+    desk: Desk, number: signal.Signals, heeding: Callable[[], None]
+) -> None:
     """Exit code 130, one line, no engine, an end record, models.conf as it was."""
     before = desk.conf.read_bytes()
     slow = fake_engine(
@@ -281,7 +279,7 @@ def test_ctrl_c_leaves_nothing_behind(desk: Desk, number: signal.Signals) -> Non
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=heed_signals,  # noqa: PLW1509 - it only sets signals
+        preexec_fn=heeding,  # noqa: PLW1509 - it only sets signals
     )
     until_s = time.monotonic() + 30
     while not running(slow) and time.monotonic() < until_s:

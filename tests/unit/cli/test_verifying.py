@@ -16,6 +16,8 @@ import pytest
 from placer.testing.fake_engine import Fault, fake_engine, launches, running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.cli.conftest import Desk
 
 #: A fake engine decodes thousands of tokens a second or, slowed, some twenty.
@@ -155,7 +157,9 @@ def test_no_engine_ends_with_3(desk: Desk) -> None:
     assert "no such program" in answer.err
 
 
-def test_ctrl_c_ends_with_130_and_no_engine(desk: Desk) -> None:
+def test_ctrl_c_ends_with_130_and_no_engine(
+    desk: Desk, heeding: Callable[[], None]
+) -> None:
     """As the terminal sends it, in the middle of a prompt."""
     fake_engine(desk.folder, devices=DEVICES, fault=Fault.HANG_AT_PROMPT)
     child = subprocess.Popen(
@@ -164,6 +168,7 @@ def test_ctrl_c_ends_with_130_and_no_engine(desk: Desk) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=heeding,  # noqa: PLW1509 - it only sets signals
     )
     until_s = time.monotonic() + 30
     while not any(not launch.dry_run for launch in launches(desk.engine)):
