@@ -31,7 +31,7 @@ from placer.speed.predict import COPIES, batches_in_flight
 from placer.units import GIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from placer.machine import Machine
     from placer.plan.settle import ComputeOf
@@ -111,14 +111,22 @@ class Planner:
     margins_bytes: tuple[int, ...]
     beside: Sequence[int] = ()
     _guesses: dict[tuple[Rules, int | None, bool], Guess] = field(default_factory=dict)
+    _answers: dict[tuple[Goal, int | None], Choice | None] = field(default_factory=dict)
 
     def best(self, goal: Goal, device: int | None = None) -> Choice | None:
         """The best placement that fits, on one device alone where it is named.
 
         Experts go to the CPU only where not everything fits on devices, and whole
         layers, their context with them, only where that does not do; unless a device
-        is so slow, or so far away, that the CPU may be the better place.
+        is so slow, or so far away, that the CPU may be the better place. It is looked
+        for once.
         """
+        key = (goal, device)
+        if key not in self._answers:
+            self._answers[key] = self._best(goal, device)
+        return self._answers[key]
+
+    def _best(self, goal: Goal, device: int | None) -> Choice | None:
         found = []
         for rules in RULES:
             choice = self._best_by(goal, device, rules)
@@ -139,15 +147,18 @@ class Planner:
 
     def afresh(self) -> Planner:
         """The same with nothing guessed: what is known of compute buffers changed."""
-        return replace(self, _guesses={})
+        return replace(self, _guesses={}, _answers={})
 
     def with_more(self, device: int, n_bytes: int) -> Planner:
         """The same with so many bytes more on a device."""
-        margins = tuple(
+        return self._with_margins(
             margin - n_bytes * (index == device)
             for index, margin in enumerate(self.margins_bytes)
         )
-        return replace(self, margins_bytes=margins)
+
+    def _with_margins(self, margins: Iterable[int]) -> Planner:
+        """The same with other margins; what buffers take is as known as before."""
+        return replace(self, margins_bytes=tuple(margins), _answers={})
 
     def shortfall(self) -> int | None:
         """Bytes more on each device with which something would fit; None for never."""
@@ -162,8 +173,8 @@ class Planner:
 
     def _would_fit(self, n_bytes: int) -> bool:
         """Whether anything fits with so many bytes more on each device."""
-        margins = tuple(margin - n_bytes for margin in self.margins_bytes)
-        return replace(self, margins_bytes=margins).best(Goal.DECODE) is not None
+        other = self._with_margins(margin - n_bytes for margin in self.margins_bytes)
+        return other.best(Goal.DECODE) is not None
 
     def _best_by(self, goal: Goal, device: int | None, rules: Rules) -> Choice | None:
         """The best under some rules, overlapping batches or not."""
