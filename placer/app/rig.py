@@ -20,7 +20,7 @@ from placer.machine.overhead import with_overhead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from placer.engine.loadtest import MemoryWatch
+    from placer.engine.gauge import MemoryWatch
     from placer.testing import EmulatedMachine
 
 
@@ -75,8 +75,14 @@ class PartialWatch:
 
     def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
         """The most that the process was seen to hold of each of the devices."""
-        peak = self._watch.peak_bytes(pid)
-        return None if peak is None else tuple(peak[i] for i in self._indexes)
+        return self._of(self._watch.peak_bytes(pid))
+
+    def others_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """What all but the process hold of each of the devices now."""
+        return self._of(self._watch.others_bytes(pid))
+
+    def _of(self, seen: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if seen is None else tuple(seen[i] for i in self._indexes)
 
 
 @contextmanager

@@ -230,10 +230,11 @@ WORKLOAD = (
 PROOF = (
     click.option(
         "--proof",
-        type=click.Choice(["load", "full"]),
+        type=click.Choice(["load", "prompt", "full"]),
         default="full",
         show_default=True,
-        help="How far a launch is taken: loaded, or its context filled.",
+        help="How far a launch is taken: loaded, a prompt read in every slot, or the "
+        "whole context filled.",
     ),
     click.option(
         "--patience",

@@ -44,6 +44,11 @@ OF_OUTCOME = {
     Outcome.OOM_COMPUTE: "lower -ub, then -c; or move layers off {device}: placer plan",
     Outcome.OOM_IN_USE: "leave {device} more free: lower -ub, or move a layer off it: "
     "placer plan --margin 512",
+    Outcome.SPOILED: "it says nothing of the placement: try again while nobody else "
+    "takes memory of {device}",
+    Outcome.SPILLED: "it is slow, not full: move layers off {device}; under WSL and "
+    "Windows the driver's CUDA sysmem fallback does this, elsewhere "
+    "GGML_CUDA_ENABLE_UNIFIED_MEMORY",
     Outcome.HOST_MEMORY: "the host is short of memory: a smaller model or context, "
     "fewer experts or layers on the CPU, or mmap back on",
     Outcome.STALLED: "give it more time; the first prompt compiles shaders, and a slow "

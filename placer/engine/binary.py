@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ BUILD_IN_VERSION = re.compile(
     r"(?:build |version: )(\d+)[, (]+(?:commit )?([0-9a-f]{7,40})"
 )
 ASK_TIMEOUT_S = 60
+ASK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +142,23 @@ def identify(engine: Engine) -> str:
 def list_devices(engine: Engine) -> tuple[Device, ...]:
     """The devices as the engine lists them, with what is free now.
 
+    A busy RPC server may not answer in time, and is left out then: it is asked again.
+
     Raises:
-        MachineError: the engine fails or lists none.
+        MachineError: the engine fails or lists none, or an endpoint does not answer.
     """
     rpc = ["--rpc", engine.rpc] if engine.rpc else []
-    answer = engine.ask(*rpc, "--list-devices")
-    if answer.returncode != 0:
-        raise _not_an_engine(engine, answer)
-    return parse_devices(answer.stdout, engine.rpc)
+    for is_last in (False, False, True):
+        answer = engine.ask(*rpc, "--list-devices")
+        if answer.returncode != 0:
+            raise _not_an_engine(engine, answer)
+        try:
+            return parse_devices(answer.stdout, engine.rpc)
+        except MachineError:
+            if is_last:
+                raise
+            time.sleep(ASK_AGAIN_S)
+    raise AssertionError
 
 
 def _in_engine_order(devices: list[Device], endpoints: list[str]) -> list[Device]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from placer.engine.prompts import image_sides, png
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 HTTP_OK = 200
+# Of builds that do not say theirs: mtmd.cpp:465, build 11434.
+MEDIA_MARKER = "<__media__>"
+# server-common.cpp:69: what was sent is no fault of the engine's
+TOO_LONG = "exceed_context_size_error"
 
 
 class ServerAnswerError(Exception):
@@ -23,12 +30,26 @@ class ServerAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """The server's own timings of one request."""
+    """The server's own timings of one request.
+
+    Attributes:
+        prompt_tokens: that were read, those of an image among them.
+        prompt_tokens_per_s: while reading.
+        decoded_tokens: that were written.
+        decoded_tokens_per_s: while writing.
+        drafted_tokens: of a draft that were looked at, taken or not.
+    """
 
     prompt_tokens: int
     prompt_tokens_per_s: float
     decoded_tokens: int
     decoded_tokens_per_s: float
+    drafted_tokens: int = 0
+
+
+UNSEEN = Completion(
+    prompt_tokens=0, prompt_tokens_per_s=0.0, decoded_tokens=0, decoded_tokens_per_s=0.0
+)
 
 
 class ServerClient:
@@ -37,7 +58,7 @@ class ServerClient:
     def __init__(self, base_url: str, *, read_timeout_s: float) -> None:
         import httpx
 
-        self._errors = httpx.HTTPError
+        self._errors = (httpx.HTTPError,)
         timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
         # trust_env would send loopback traffic through a proxy of the user's.
         self._http = httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
@@ -65,6 +86,7 @@ class ServerClient:
         prompt: Sequence[int],
         n_predict: int,
         on_progress: Callable[[int], None],
+        slot: int | None = None,
     ) -> Completion:
         """Read the prompt and decode ``n_predict`` tokens.
 
@@ -72,14 +94,55 @@ class ServerClient:
             prompt: token ids.
             n_predict: tokens to decode; the end of text is passed over.
             on_progress: called with the tokens of the prompt read so far.
+            slot: the slot to ask, which does not read again what it has of the prompt;
+                None for any, and for all of the prompt.
 
         Raises:
             ServerAnswerError: anything but a full answer.
         """
+        return self._complete(list(prompt), n_predict, on_progress, slot)
+
+    def image_marker(self) -> str | None:
+        """What stands for an image in a prompt; None where none is understood."""
+        try:
+            props = self._http.get("/props").json()
+        except (*self._errors, ValueError):
+            return None
+        if not props.get("modalities", {}).get("vision"):
+            return None
+        return str(props.get("media_marker", MEDIA_MARKER))
+
+    def see(self, marker: str, n_predict: int) -> Completion:
+        """Look at the largest image that a slot has room for, then decode.
+
+        What a projector does not take in it makes smaller itself; so the first to be
+        tried is larger than any takes. ``UNSEEN`` where not even the least has room.
+
+        Raises:
+            ServerAnswerError: anything but a full answer.
+        """
+        for side in image_sides():
+            data = base64.b64encode(png(side)).decode()
+            prompt = {"prompt_string": f"{marker}\n?", "multimodal_data": [data]}
+            try:
+                return self._complete(prompt, n_predict, lambda _: None, None)
+            except ServerAnswerError as error:
+                if TOO_LONG not in str(error):
+                    raise
+        return UNSEEN
+
+    def _complete(
+        self,
+        prompt: Any,
+        n_predict: int,
+        on_progress: Callable[[int], None],
+        slot: int | None,
+    ) -> Completion:
         body = {
-            "prompt": list(prompt),
+            "prompt": prompt,
             "n_predict": n_predict,
-            "cache_prompt": False,
+            "id_slot": -1 if slot is None else slot,
+            "cache_prompt": slot is not None,
             "ignore_eos": True,
             "temperature": 0.0,
             "stream": True,
@@ -130,4 +193,5 @@ def _completion(timings: dict[str, Any]) -> Completion:
         prompt_tokens_per_s=float(timings.get("prompt_per_second") or 0.0),
         decoded_tokens=int(timings.get("predicted_n", 0)),
         decoded_tokens_per_s=float(timings.get("predicted_per_second") or 0.0),
+        drafted_tokens=int(timings.get("draft_n", 0)),
     )

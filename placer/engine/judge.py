@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.engine import phrases
+from placer.engine.doubts import second_look
 from placer.engine.log import AllocationFailure, LogFacts, Phase, device_of, is_host
 from placer.engine.signals import STOP_SIGNALS, TIMED_OUT, signal_of
 from placer.engine.verdict import OOM_OF, Cause, Outcome, Verdict
@@ -63,7 +64,7 @@ CRASH_SIGNALS = {
 def judge(observation: Observation, machine: Machine, proof: Proof) -> Verdict:
     """The verdict on what was seen, for a proof that was asked to go so far."""
     free = zip(machine.devices, observation.free_bytes, strict=True)
-    return _verdict(
+    verdict = _verdict(
         Launch(
             facts=observation.facts,
             exit_code=observation.exit_code,
@@ -79,6 +80,7 @@ def judge(observation: Observation, machine: Machine, proof: Proof) -> Verdict:
             },
         )
     )
+    return second_look(verdict, observation, machine)
 
 
 def judge_log(
@@ -108,6 +110,17 @@ def _fits(launch: Launch) -> Verdict | None:
     if launch.proof is None or not launch.reached or launch.is_over:
         return None
     return Verdict(outcome=Outcome.FITS)
+
+
+def _oom_unheeded(launch: Launch) -> Verdict | None:
+    """A buffer that was not given, and was used: builds about 10434 with an image."""
+    facts = launch.facts
+    failed = any(not is_host(failure.device) for failure in facts.failures)
+    if not (failed and facts.ready) or facts.decode_failed is not None:
+        return None
+    if signal_of(launch.exit_code) != signal.SIGSEGV:
+        return None
+    return _oom(Outcome.OOM_IN_USE, launch)
 
 
 def _crash_signal(launch: Launch) -> Verdict | None:
@@ -272,6 +285,7 @@ ABORT_CAUSES = (
 Rule = Callable[[Launch], Verdict | None]
 RULES: tuple[Rule, ...] = (
     _fits,
+    _oom_unheeded,
     _crash_signal,
     _killed,
     _host_memory,

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class Stage(IntEnum):
-    """How far a launch came."""
+    """How far a launch came; a launch that is only to prompt ends at PROMPTED."""
 
     STARTED = 0
     LOADED = 1
-    FILLED = 2
-    DECODED = 3
+    PROMPTED = 2
+    FILLED = 3
+    REFILLED = 4
+    DECODED = 5
 
     @property
     def title(self) -> str:
@@ -25,7 +27,9 @@ class Stage(IntEnum):
         return {
             Stage.STARTED: "loading",
             Stage.LOADED: "filling the context",
-            Stage.FILLED: "decoding",
+            Stage.PROMPTED: "prompts answered",
+            Stage.FILLED: "filling it again",
+            Stage.REFILLED: "decoding",
             Stage.DECODED: "done",
         }[self]
 
@@ -34,6 +38,7 @@ class Proof(IntEnum):
     """How far a launch is taken before it counts as seen to fit."""
 
     LOAD = Stage.LOADED
+    PROMPT = Stage.PROMPTED
     FULL = Stage.DECODED
 
 
@@ -48,7 +53,11 @@ class Observation:
         answer_error: what a request was answered instead of tokens.
         facts: of its log.
         free_bytes: of each device before the launch.
+        free_after_bytes: of each device after its end; None where nobody says.
         peak_bytes: most that the process held of each device, None where not seen.
+        others_bytes: most that other processes held of each device meanwhile, beyond
+            what they held when it began; None where not seen.
+        image_tokens: of context that an image took; 0 where none is understood.
         prompt_tokens: tokens of context that were filled, all slots together.
         prompt_tokens_per_s: while filling, all slots together.
         single: one slot alone: a full ubatch read, then decoded.
@@ -62,7 +71,10 @@ class Observation:
     answer_error: str | None
     facts: LogFacts
     free_bytes: tuple[int, ...]
+    free_after_bytes: tuple[int, ...] | None = None
     peak_bytes: tuple[int, ...] | None = None
+    others_bytes: tuple[int, ...] | None = None
+    image_tokens: int = 0
     prompt_tokens: int = 0
     prompt_tokens_per_s: float | None = None
     single: Completion | None = None

@@ -128,13 +128,18 @@ class LocalProcess:
         return self._child.poll()
 
     def stop(self) -> int:
-        """SIGTERM, then SIGKILL to the group, then wait."""
-        if self._child.poll() is None:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(STOP_TIMEOUT_S)
-        # Whatever it started goes too, and itself if it did not listen.
-        self._signal(signal.SIGKILL)
+        """SIGTERM, then SIGKILL to the group, then wait.
+
+        A second Ctrl-C meanwhile only means that it is killed at once.
+        """
+        try:
+            if self._child.poll() is None:
+                self._signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(STOP_TIMEOUT_S)
+        finally:
+            # Whatever it started goes too, and itself if it did not listen.
+            self._signal(signal.SIGKILL)
         return self._child.wait()
 
     def _signal(self, number: int) -> None:

@@ -9,9 +9,11 @@ from placer.engine.log import Phase
 
 
 class Outcome(Enum):
-    """What a launch showed. Only FITS and the OOM_* say anything about size.
+    """What a launch showed; ``says_size`` of those from which a size follows.
 
-    OK and UNKNOWN are of a log alone: it proves no fit, and it may stop too early.
+    SPOILED ran out of memory while another process took some. SPILLED ran, though not
+    in the memory of its devices. OK and UNKNOWN are of a log alone: it proves no fit,
+    and it may stop too early.
     """
 
     FITS = "FITS"
@@ -19,6 +21,8 @@ class Outcome(Enum):
     OOM_CONTEXT = "OOM_CONTEXT"
     OOM_COMPUTE = "OOM_COMPUTE"
     OOM_IN_USE = "OOM_IN_USE"
+    SPOILED = "SPOILED"
+    SPILLED = "SPILLED"
     HOST_MEMORY = "HOST_MEMORY"
     REFUSED = "REFUSED"
     CRASHED = "CRASHED"
@@ -30,6 +34,11 @@ class Outcome(Enum):
     def is_oom(self) -> bool:
         """Whether memory of a device ran out."""
         return self.value.startswith("OOM_")
+
+    @property
+    def says_size(self) -> bool:
+        """Whether it says that a placement has or has not the room that it needs."""
+        return self.is_oom or self in (Outcome.FITS, Outcome.SPILLED)
 
 
 class Cause(Enum):

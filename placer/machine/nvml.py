@@ -27,7 +27,7 @@ def with_nvml(devices: tuple[Device, ...]) -> tuple[Device, ...]:
 
 
 class NvmlWatch:
-    """Memory of a process on the CUDA devices, as the driver counts it."""
+    """Memory of processes on the CUDA devices, as the driver counts it."""
 
     def __init__(self, devices: tuple[Device, ...]) -> None:
         self._devices = devices
@@ -53,19 +53,36 @@ class NvmlWatch:
         self._peaks[pid] = tuple(map(max, before, used))
         return self._peaks[pid]
 
+    def others_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """What all other processes hold of each device now, in bytes.
+
+        None until the driver names the process itself: in another namespace it has
+        another id there, and would count among the others.
+        """
+        held = self._held()
+        if held is None or not any(pid in by_pid for by_pid in held):
+            return None
+        return tuple(
+            sum(n for other, n in by_pid.items() if other != pid) for by_pid in held
+        )
+
     def _used_bytes(self, pid: int) -> tuple[int, ...] | None:
+        held = self._held()
+        if held is None or not any(pid in by_pid for by_pid in held):
+            return None
+        # A device on which the process is not listed holds nothing of it.
+        return tuple(by_pid.get(pid, 0) for by_pid in held)
+
+    def _held(self) -> list[dict[int, int]] | None:
+        """What each process holds of each device; None where it cannot be asked."""
         with _nvml(self._devices) as nvml:
             if nvml is None:
                 return None
             try:
                 handles = _handles(nvml, self._devices)
-                used = [_used_by(nvml, handles[d.name], pid) for d in self._devices]
+                return [_held_of(nvml, handles[d.name]) for d in self._devices]
             except (nvml.NVMLError, KeyError):
                 return None
-        if all(n_bytes is None for n_bytes in used):
-            return None
-        # A device on which the process is not listed holds nothing of it.
-        return tuple(n_bytes or 0 for n_bytes in used)
 
 
 @contextmanager
@@ -104,15 +121,21 @@ def _handles(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
     return found
 
 
-def _used_by(nvml: Any, handle: Any, pid: int) -> int | None:
-    """What the process holds of one device, None where it is not named there."""
-    figures = [
-        process.usedGpuMemory
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        if process.pid == pid
-    ]
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if known else None
+def _held_of(nvml: Any, handle: Any) -> dict[int, int]:
+    """What each process holds of one device, of those of which the driver says it.
+
+    A process that computes and draws is listed under both, each time with all of it.
+    """
+    held: dict[int, int] = {}
+    for question in (
+        nvml.nvmlDeviceGetComputeRunningProcesses,
+        nvml.nvmlDeviceGetGraphicsRunningProcesses,
+    ):
+        for process in question(handle):
+            if process.usedGpuMemory is not None:
+                before = held.get(process.pid, 0)
+                held[process.pid] = max(before, process.usedGpuMemory)
+    return held
 
 
 def _facts(nvml: Any, handle: Any) -> NvmlFacts:

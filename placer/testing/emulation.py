@@ -69,9 +69,13 @@ class EmulatedMachine:
         self._state.close()
         self._remove_temporary()
 
-    def used_bytes(self) -> tuple[int, ...]:
-        """What is used of each device by all processes and pretended neighbours."""
-        return self._state.used_bytes()
+    def used_bytes(self, *, beside: int | None = None) -> tuple[int, ...]:
+        """What is used of each device by all processes and pretended neighbours.
+
+        Args:
+            beside: the id of a process that is left out.
+        """
+        return self._state.used_bytes(beside=beside)
 
     def capacity_bytes(self) -> tuple[int, ...]:
         """The capacity of each device, as it stands now."""
@@ -108,7 +112,7 @@ class EmulatedMachine:
 
 
 class EmulatedWatch:
-    """Memory of a process on the emulated devices, as NVML gives it on real ones."""
+    """Memory of processes on the emulated devices, as NVML gives it on real ones."""
 
     def __init__(self, machine: EmulatedMachine) -> None:
         self._machine = machine
@@ -117,6 +121,10 @@ class EmulatedWatch:
         """The most that the process held of each device; None before it opened them."""
         peak = self._machine.peak_bytes(pid)
         return peak if any(peak) else None
+
+    def others_bytes(self, pid: int) -> tuple[int, ...]:
+        """What other processes and pretended neighbours hold of each device."""
+        return self._machine.used_bytes(beside=pid)
 
 
 def shader_cache() -> Path:

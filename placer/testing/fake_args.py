@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from placer.placement import Workload
@@ -16,6 +17,7 @@ WITH_VALUE = {
     spelling: names.split()[0]
     for names in (
         "-m --model",
+        "-mm --mmproj",
         "-c --ctx-size",
         "-b --batch-size",
         "-ub --ubatch-size",
@@ -33,6 +35,7 @@ WITH_VALUE = {
         "-fitt --fit-target",
         "-lv --verbosity --log-verbosity",
         "-t --threads",
+        "-tb --threads-batch",
         "--host",
         "--port",
         "--rpc",
@@ -96,6 +99,18 @@ class Asked:
     def level(self) -> int:
         """Lines up to this level are written."""
         return ALL_LEVELS if "-v" in self.values else self.whole("-lv", 3)
+
+    def factor(self, pace: Mapping[str, float]) -> float | None:
+        """Of the time of a token, by the flags; None where nothing depends on them."""
+        if not pace:
+            return None
+        said = {f"{name} {value}".strip() for name, value in self.values.items()}
+        return prod(value for flag, value in pace.items() if flag in said)
+
+    @property
+    def has_projector(self) -> bool:
+        """Whether it understands images."""
+        return "-mm" in self.values
 
     @property
     def fits(self) -> bool:

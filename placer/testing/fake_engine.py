@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,10 @@ class Fault(Enum):
     HANG_AT_LOAD = "hang at load"
     HANG_AT_PROMPT = "hang at prompt"
     OOM_IN_USE = "oom in use"
+    OOM_AT_IMAGE = "oom at image"
     CUDA_ERROR = "cuda error"
+    DEVICE_LOST = "device lost"
+    KILLED = "killed"
     PORT_TAKEN = "port taken"
     GARBAGE = "garbage"
     SLOW = "slow"
@@ -56,6 +59,7 @@ class FakeConfig:
     fault: Fault | None = None
     fault_after: int = 0
     fault_times: int | None = None
+    pace: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of the file beside the executable."""
@@ -130,6 +134,18 @@ def fake_engine(
     )
     binary.chmod(0o755)
     return binary
+
+
+def set_pace(binary: Path, factors: Mapping[str, float]) -> None:
+    """Let what the engine says of its speed depend on its flags, and on nothing else.
+
+    Args:
+        binary: the engine.
+        factors: of the time of a token, by flag and value: ``{"-ub 1024": 0.5}``.
+    """
+    config = FakeConfig.from_json(config_path(binary).read_text())
+    paced = replace(config, pace=dict(factors))
+    config_path(binary).write_text(paced.to_json())
 
 
 def launches(binary: Path) -> tuple[Launch, ...]:

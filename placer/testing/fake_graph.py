@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from placer.testing.fake_memory import Memory
 
 SLOW_BATCH_S = 0.05
+FATAL = {
+    Fault.SIGILL_AT_PROMPT: signal.SIGILL,
+    # What the kernel does when the host is out of memory.
+    Fault.KILLED: signal.SIGKILL,
+}
+LAST_WORDS = {
+    Fault.CUDA_ERROR: (
+        "E CUDA error: out of memory",
+        "E   current device: 0, in function alloc at ggml-cuda.cu:595",
+        "E   cuMemCreate(&handle, reserve_size, &prop, 0)",
+        "ggml-cuda.cu:104: CUDA error",
+    ),
+    Fault.DEVICE_LOST: (
+        "terminate called after throwing an instance of 'vk::DeviceLostError'",
+        "  what():  vk::Device::waitForFences: ErrorDeviceLost",
+    ),
+}
+# clip.cpp:4500, mtmd.cpp:2620 and server-context.cpp:3755 of build 11434
+IMAGE_FAILED = (
+    "E clip_image_batch_encode: failed to allocate compute graph",
+    "E mtmd_encode: failed to encode image",
+    "E slot update_slots: id  0 | task 0 | failed to process mtmd chunk, res = -1",
+)
 
 
 class FakeGraph:
@@ -40,10 +63,11 @@ class FakeGraph:
         Raises:
             DecodeError: a device gave out; the server lives on.
         """
-        if self._fault is Fault.SIGILL_AT_PROMPT:
-            die(signal.SIGILL)
-        elif self._fault is Fault.CUDA_ERROR:
-            self._abort()
+        if self._fault in FATAL:
+            die(FATAL[self._fault])
+        elif self._fault in LAST_WORDS:
+            self._log.say(*LAST_WORDS[self._fault])
+            die(signal.SIGABRT)
         elif self._fault is Fault.HANG_AT_PROMPT:
             threading.Event().wait()
         elif self._fault is Fault.SLOW:
@@ -54,6 +78,18 @@ class FakeGraph:
         with self._lock:
             if not self._has_grown:
                 self._grow(n_tokens)
+
+    def encode(self) -> None:
+        """Encode an image.
+
+        Raises:
+            DecodeError: a device gave out; the server lives on.
+        """
+        if self._fault is Fault.OOM_AT_IMAGE:
+            error = OutOfMemoryError(self._memory.machine.devices[0], 64 * MIB)
+            self._log.say_oom(error, "ggml_gallocr_reserve_n_impl")
+            self._log.say(*IMAGE_FAILED)
+            raise DecodeError("failed to process mtmd chunk")
 
     def _grow(self, n_tokens: int) -> None:
         """The pools of the first batch: ggml-cuda.cu:419."""
@@ -76,15 +112,6 @@ class FakeGraph:
             "E srv  update_slots: decode() failed: Compute error.",
         )
         raise DecodeError("Compute error.")
-
-    def _abort(self) -> NoReturn:
-        self._log.say(
-            "E CUDA error: out of memory",
-            "E   current device: 0, in function alloc at ggml-cuda.cu:595",
-            "E   cuMemCreate(&handle, reserve_size, &prop, 0)",
-            "ggml-cuda.cu:104: CUDA error",
-        )
-        die(signal.SIGABRT)
 
 
 def die(number: signal.Signals) -> NoReturn:

@@ -60,6 +60,7 @@ class Loader:
                 f"({device.description}) (unknown id) - "
                 f"{device.free_bytes // MIB} MiB free"
             )
+        self._say_layers()
         count = min(self.load.placement.n_gpu_layers, self.load.shape.n_slots)
         needs = self.load.needs(self.config, pipelined=False)
         sizes = [device.model_bytes for device in needs.devices]
@@ -77,6 +78,16 @@ class Loader:
         )
         host = needs.host.model_bytes
         self._say_buffers("load_tensors", "model", [host, *sizes])
+
+    def _say_layers(self) -> None:
+        """Where each layer goes, which ``--fit`` is told by: llama-model.cpp:1596."""
+        homes = self.load.placement.slot_devices(self.load.shape.n_slots)
+        for index, home in enumerate(homes):
+            name = "CPU" if home is None else self.names[home]
+            self.log.say(
+                f"D load_tensors: layer {index:3d} assigned to device {name}, "
+                "is_swa = 0"
+            )
 
     def context(self) -> None:
         """The second buffers."""

@@ -61,11 +61,11 @@ def _machine(config: FakeConfig) -> Machine:
         Device(
             name=name,
             buffer_type=name,
-            description=f"Fake GPU {index}",
+            description="Fake GPU",
             total_bytes=capacity * MIB,
             free_bytes=capacity * MIB,
         )
-        for index, (name, capacity) in enumerate(config.devices.items())
+        for name, capacity in config.devices.items()
     )
     return Machine(
         devices=devices, engine_build=None, host_total_bytes=0, host_free_bytes=0

@@ -67,8 +67,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _device_list(config: FakeConfig) -> str:
     lines = [
-        f"  {name}: Fake GPU {index} ({mib} MiB, {mib} MiB free)\n"
-        for index, (name, mib) in enumerate(config.devices.items())
+        f"  {name}: Fake GPU ({mib} MiB, {mib} MiB free)\n"
+        for name, mib in config.devices.items()
     ]
     return "".join(["Available devices:\n", *(lines or ["  (none)\n"])])
 
@@ -144,6 +144,8 @@ class _Server:
             reply.error(503, "Loading model", "unavailable_error")
         elif request.path == "/health":
             reply.json(200, {"status": "ok"})
+        elif request.path == "/props":
+            reply.json(200, slots.props(has_projector=self._asked.has_projector))
         elif request.path == "/completion":
             slots.complete(request.body, reply)
         else:
@@ -189,6 +191,7 @@ class _Server:
     def _serve(self, load: Load) -> None:
         graph = FakeGraph(self._config, self._memory, self._log, self._fault)
         slots = Slots(load.shape, load.workload, graph, self._log)
+        slots.factor = self._asked.factor(self._config.pace)
         unified = str(load.workload.kv_unified).lower()
         self._log.say(
             f"I srv    load_model: initializing, n_slots = {load.workload.parallel}, "

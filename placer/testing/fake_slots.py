@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from placer.model import ModelShape
     from placer.placement import Workload
     from placer.testing.fake_http import Reply
     from placer.testing.fake_log import Log
 
+MARKER = "<__media_of_the_fake__>"
+# Pixels of a token's side, and the most that a projector makes of an image.
+TOKEN_SIDE, IMAGE_TOKENS_MAX = 32, 1024
 BATCH_S = 0.0005
 TOKEN_S = 0.0001
+PACED_TOKEN_S = 0.01
 
 
 class DecodeError(Exception):
@@ -28,6 +33,13 @@ class Graph(Protocol):
 
     def compute(self, n_tokens: int) -> None:
         """Compute a batch.
+
+        Raises:
+            DecodeError: it failed, and the engine lives on.
+        """
+
+    def encode(self) -> None:
+        """Encode an image.
 
         Raises:
             DecodeError: it failed, and the engine lives on.
@@ -49,14 +61,23 @@ class Slots:
         self._free_slots = threading.Semaphore(workload.parallel)
         self._lock = threading.Lock()
         self._cells_used = 0
+        # Of the time of a token, where what is said of it follows from the flags.
+        self.factor: float | None = None
+
+    @staticmethod
+    def props(*, has_projector: bool) -> dict[str, Any]:
+        """What the server says of itself."""
+        return {"modalities": {"vision": has_projector}, "media_marker": MARKER}
 
     def complete(self, body: bytes, reply: Reply) -> None:
         """Answer one request to ``/completion``, as a stream."""
         asked = json.loads(body)
         prompt, n_predict = asked["prompt"], int(asked["n_predict"])
-        if any(not 0 <= token < self._n_vocab for token in prompt):
+        is_image = isinstance(prompt, dict)
+        n_tokens = _image_tokens(prompt) if is_image else len(prompt)
+        if not is_image and any(not 0 <= token < self._n_vocab for token in prompt):
             reply.error(400, "Prompt contains invalid tokens", "invalid_request_error")
-        elif len(prompt) >= self.n_ctx_slot:
+        elif n_tokens >= self.n_ctx_slot:
             message = (
                 f"the request exceeds the available context size ({self.n_ctx_slot} "
                 "tokens), try increasing it"
@@ -64,12 +85,16 @@ class Slots:
             reply.error(400, message, "exceed_context_size_error")
         else:
             with self._free_slots:
-                self._complete(prompt, n_predict, reply)
+                self._complete(n_tokens, n_predict, reply, is_image=is_image)
 
-    def _complete(self, prompt: Sequence[int], n_predict: int, reply: Reply) -> None:
+    def _complete(
+        self, n_tokens: int, n_predict: int, reply: Reply, *, is_image: bool
+    ) -> None:
         try:
             began_s = time.monotonic()
-            self._read(len(prompt), reply)
+            if is_image:
+                self._graph.encode()
+            self._read(n_tokens, reply)
             read_s = time.monotonic()
             self._decode(n_predict, reply)
         except DecodeError as error:
@@ -77,16 +102,18 @@ class Slots:
             return
         finally:
             with self._lock:
-                self._cells_used -= min(self._cells_used, len(prompt) + n_predict)
+                self._cells_used -= min(self._cells_used, n_tokens + n_predict)
         decoded_s = time.monotonic()
+        if self.factor is not None:
+            decoded_s = read_s + n_predict * PACED_TOKEN_S * self.factor
         reply.event(
             {
                 "content": "",
                 "stop": True,
                 "tokens_predicted": n_predict,
-                "tokens_evaluated": len(prompt),
+                "tokens_evaluated": n_tokens,
                 "timings": _timings(
-                    len(prompt), read_s - began_s, n_predict, decoded_s - read_s
+                    n_tokens, read_s - began_s, n_predict, decoded_s - read_s
                 ),
             }
         )
@@ -118,6 +145,13 @@ class Slots:
                     "n_batch = 1, ret = 1"
                 )
                 raise DecodeError("Context size has been exceeded.")
+
+
+def _image_tokens(prompt: Mapping[str, Any]) -> int:
+    """Of a text with one image, a PNG, which is square."""
+    (data,) = prompt["multimodal_data"]
+    side = int.from_bytes(base64.b64decode(data)[16:20], "big")
+    return min((side // TOKEN_SIDE) ** 2, IMAGE_TOKENS_MAX) + 1
 
 
 def _say_progress(reply: Reply, total: int, processed: int) -> None:

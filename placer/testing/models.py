@@ -23,6 +23,7 @@ from placer.testing.models_deepseek2 import Deepseek2Shape, deepseek2
 from placer.testing.models_file import Weight, write_file
 from placer.testing.models_gpt_oss import GptOssShape, gpt_oss
 from placer.testing.models_llama import LlamaShape, llama
+from placer.testing.models_pixtral import PixtralShape, pixtral
 from placer.testing.models_qwen3moe import Qwen3MoeShape, qwen3moe
 from placer.testing.models_qwen3next import Qwen3NextShape, qwen3next
 
@@ -70,6 +71,11 @@ def write_deepseek2(path: Path, *, seed: int = 0, **shape: int) -> Path:
 def write_qwen3next(path: Path, *, seed: int = 0, **shape: int) -> Path:
     """A recurrent hybrid; keywords are the fields of :class:`Qwen3NextShape`."""
     return _write(path, qwen3next(Qwen3NextShape(**shape)), seed)
+
+
+def write_pixtral(path: Path, *, seed: int = 0, **shape: int) -> Path:
+    """An image projector; keywords are the fields of :class:`PixtralShape`."""
+    return _write(path, pixtral(PixtralShape(**shape)), seed)
 
 
 def smollm2_path() -> Path | None:

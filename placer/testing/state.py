@@ -76,10 +76,14 @@ class StateFile:
         """The file is let go of; it stays on disk."""
         self._file.close()
 
-    def used_bytes(self) -> tuple[int, ...]:
-        """What is used of each device by every process, pretended ones included."""
+    def used_bytes(self, *, beside: int | None = None) -> tuple[int, ...]:
+        """What is used of each device by every process, pretended ones included.
+
+        Args:
+            beside: the id of a process that is left out.
+        """
         with self._locked():
-            running = [usage for usage in self._usage() if usage.running]
+            running = [u for u in self._usage() if u.running and u.pid != beside]
             neighbours = [self._device(i)[1] for i in range(self.device_count)]
         return tuple(
             neighbour + sum(usage.used_bytes[device] for usage in running)

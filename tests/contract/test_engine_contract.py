@@ -19,7 +19,7 @@ from placer.gguf import read_gguf
 from placer.memory import MemoryEstimate, estimate_memory
 from placer.model import ModelShape, model_shape
 from placer.placement import Placement, Workload
-from placer.plan.settle import unpipelined
+from placer.plan.pipelining import unpipelined
 from placer.search.search import launch_args
 from placer.testing.fake_engine import fake_engine
 from placer.testing.fake_shapes import fake_machine
@@ -216,6 +216,21 @@ def test_a_full_context_is_filled_and_timed(
     assert seen.single.decoded_tokens_per_s > 0
     filling = [p for p in progress if p.stage is Stage.LOADED and p.total_tokens]
     assert max(p.done_tokens for p in filling) <= filling[0].total_tokens
+
+
+def test_a_prompt_in_every_slot_is_proof_where_it_is_asked_for(
+    open_engine: OpenRig, make_bench: Callable[[Rig], Bench]
+) -> None:
+    """Two slots read a physical batch each; the context is not filled."""
+    with open_engine(400, 400) as rig:
+        bench = make_bench(rig)
+        bench.workload = SHORT
+        seen, verdict = bench.observe(BOTH, proof=Proof.PROMPT)
+    assert verdict.outcome is Outcome.FITS, verdict
+    assert seen.stage is Stage.PROMPTED
+    assert seen.prompt_tokens == SHORT.parallel * SHORT.ubatch
+    assert seen.prompt_tokens_per_s is not None
+    assert seen.single is None
 
 
 @pytest.mark.parametrize("device", [0, 1])

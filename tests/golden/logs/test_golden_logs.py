@@ -123,6 +123,16 @@ CASES = (
         stage=Stage.LOADED,
     ),
     Case(
+        name="vulkan-b10434-image-unheeded",
+        backend="Vulkan",
+        outcome=Outcome.OOM_IN_USE,
+        device="Vulkan0",
+        asked_mib=4759552 / MIB,
+        given_mib=3.38 + 6.0 + 5.51,
+        exit_code=-signal.SIGSEGV,
+        stage=Stage.LOADED,
+    ),
+    Case(
         name="vulkan-b10434-unpinned-then-hung",
         backend="Vulkan",
         outcome=Outcome.STALLED,

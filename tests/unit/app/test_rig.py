@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.app.rig import machine_of, open_rig
+from placer.app.rig import PartialWatch, machine_of, open_rig
 from placer.engine.binary import parse_devices
 from placer.errors import MachineError
 from placer.machine import host
@@ -51,6 +51,25 @@ def test_a_server_may_have_several_devices() -> None:
         ("RPC2", "RPC0[127.0.0.1:2]"),
         ("CUDA0", "CUDA0"),
     ]
+
+
+class Watch:
+    """Has seen three devices, of one process alone."""
+
+    def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """What process 1 held."""
+        return (1, 2, 3) if pid == 1 else None
+
+    def others_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """What others held beside it."""
+        return (4, 5, 6) if pid == 1 else None
+
+
+def test_a_watch_of_some_devices_sees_those_alone() -> None:
+    """In the order in which they were chosen; what nobody knows stays unknown."""
+    watch = PartialWatch(Watch(), (2, 0))
+    assert (watch.peak_bytes(1), watch.others_bytes(1)) == ((3, 1), (6, 4))
+    assert (watch.peak_bytes(2), watch.others_bytes(2)) == (None, None)
 
 
 def test_a_silent_server_is_told_although_another_has_two_devices() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -138,3 +139,59 @@ def test_a_proxy_of_the_users_is_not_used(monkeypatch: pytest.MonkeyPatch) -> No
     url = serve(lambda _, reply: reply.json(200, {}))
     with ServerClient(url, read_timeout_s=1) as client:
         assert client.is_healthy()
+
+
+PNG_WIDTH = slice(16, 20)
+
+
+def marker_of(props: Any, status: int = 200) -> str | None:
+    """What a server with these properties takes for an image."""
+    url = serve(lambda _, reply: reply.json(status, props))
+    with ServerClient(url, read_timeout_s=5) as client:
+        return client.image_marker()
+
+
+def test_a_server_says_what_stands_for_an_image() -> None:
+    """Newer builds draw it anew in each process; without sight there is none."""
+    sees = {"modalities": {"vision": True, "audio": False}}
+    assert marker_of({**sees, "media_marker": "<__media_x__>"}) == "<__media_x__>"
+    assert marker_of(sees) == "<__media__>"
+    assert marker_of({"modalities": {"vision": False}, "media_marker": "<m>"}) is None
+    assert marker_of({}) is None
+    assert marker_of({"error": {}}, status=404) is None
+
+
+def test_an_image_becomes_smaller_until_there_is_room() -> None:
+    """The context is too short for the first two; the third is looked at."""
+    sides: list[int] = []
+
+    def answer(request: Request, reply: Reply) -> None:
+        prompt = json.loads(request.body)["prompt"]
+        assert prompt["prompt_string"].startswith("<m>")
+        (data,) = prompt["multimodal_data"]
+        sides.append(int.from_bytes(base64.b64decode(data)[PNG_WIDTH], "big"))
+        if len(sides) < 3:
+            reply.error(400, "too many tokens", "exceed_context_size_error")
+            return
+        reply.event({"stop": True, "timings": TIMINGS})
+        reply.end()
+
+    with ServerClient(serve(answer), read_timeout_s=5) as client:
+        assert client.see("<m>", 4).prompt_tokens == 100
+    assert sides == [4096, 2048, 1024]
+
+
+def test_an_image_that_nobody_has_room_for_was_not_seen() -> None:
+    """That is no failure; any other refusal is one."""
+
+    def refuse(kind: str) -> str:
+        return serve(lambda _, reply: reply.error(400, "no", kind))
+
+    url = refuse("exceed_context_size_error")
+    with ServerClient(url, read_timeout_s=5) as client:
+        assert client.see("<m>", 4).prompt_tokens == 0
+    with (
+        ServerClient(refuse("server_error"), read_timeout_s=5) as client,
+        pytest.raises(ServerAnswerError, match="HTTP 400"),
+    ):
+        client.see("<m>", 4)

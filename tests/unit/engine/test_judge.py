@@ -65,11 +65,29 @@ def test_a_crash_signal_is_no_memory(number: signal.Signals) -> None:
         assert number.name in verdict.evidence[0]
 
 
+def test_a_fault_on_a_buffer_that_was_not_given_is_memory() -> None:
+    """In use, by SIGSEGV alone, and not where the engine had dealt with the failure."""
+    facts = replace(failing("Vulkan0"), ready=True, failed_phase=None)
+    seen = replace(GOOD, stage=Stage.LOADED, exit_code=-signal.SIGSEGV, facts=facts)
+    verdict = judge(seen, MACHINE, Proof.FULL)
+    assert verdict.outcome is Outcome.OOM_IN_USE
+    assert verdict.device == "Vulkan0"
+    assert outcome_of(replace(seen, exit_code=-signal.SIGILL)) is Outcome.CRASHED
+    for other in (
+        replace(facts, failures=()),
+        replace(facts, decode_failed="Compute error."),
+        replace(facts, ready=False),
+        replace(failing("Vulkan_Host"), ready=True, failed_phase=None),
+    ):
+        assert outcome_of(replace(seen, facts=other)) is Outcome.CRASHED
+
+
 def test_sigkill_points_at_the_host() -> None:
     """Placer did not send it: the kernel does, when the host is out of memory."""
     verdict = judge(replace(GOOD, exit_code=-9), MACHINE, Proof.FULL)
     assert verdict.outcome is Outcome.CRASHED
     assert "host" in verdict.evidence[0]
+    assert outcome_of(replace(GOOD, exit_code=137)) is Outcome.CRASHED
 
 
 def test_the_last_failure_of_a_device_tells() -> None:
@@ -140,7 +158,7 @@ def test_a_stall_tells_where() -> None:
     assert "filling the context" in verdict.evidence[0]
 
 
-def test_only_out_of_memory_says_anything_of_size() -> None:
+def test_what_says_anything_of_size() -> None:
     """The names tell them apart, and each has its phase."""
     oom = {o for o in Outcome if o.is_oom}
     assert oom == {
@@ -149,6 +167,8 @@ def test_only_out_of_memory_says_anything_of_size() -> None:
         Outcome.OOM_COMPUTE,
         Outcome.OOM_IN_USE,
     }
+    said = {o for o in Outcome if o.says_size}
+    assert said == oom | {Outcome.FITS, Outcome.SPILLED}
 
 
 def test_exit_codes_and_signals() -> None:

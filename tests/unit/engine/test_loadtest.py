@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from placer.app.rig import machine_of
 from placer.engine.binary import Engine, list_devices
-from placer.engine.loadtest import DECODE_TOKENS, LoadTest, prompt_of
+from placer.engine.client import Completion, ServerClient
+from placer.engine.judge import Outcome, judge
+from placer.engine.loadtest import LoadTest
 from placer.engine.observation import Proof, Stage
 from placer.engine.process import LocalRunner
+from placer.engine.session import DECODE_TOKENS, Session
 from placer.gguf import read_gguf
 from placer.model import model_shape
 from placer.placement import Placement, Workload
@@ -60,15 +63,9 @@ def test_a_tiny_context_still_has_a_prompt() -> None:
     assert prompt_tokens(many) == 1
 
 
-def test_a_prompt_visits_the_vocabulary_widely() -> None:
-    """Tokens are valid, the same every time, and differ from slot to slot."""
-    prompt = prompt_of(2000, 512, 0)
-    assert len(prompt) == 2000
-    assert all(0 <= token < 512 for token in prompt)
-    assert len(set(prompt)) == 512
-    assert prompt == prompt_of(2000, 512, 0)
-    assert prompt[:10] != prompt_of(2000, 512, 1)[:10]
-    assert prompt_of(3, 0, 1) == [0, 0, 0]
+def test_no_two_stages_say_the_same() -> None:
+    """Records tell them apart by what they say."""
+    assert len({stage.title for stage in Stage}) == len(Stage)
 
 
 def load_test(
@@ -101,7 +98,7 @@ def test_progress_comes_in_order(tmp_path: Path, moe_path: Path) -> None:
     assert observation.stage is Stage.DECODED
     stages = [progress.stage for progress in seen]
     assert stages == sorted(stages)
-    assert set(stages) == {Stage.STARTED, Stage.LOADED, Stage.FILLED}
+    assert set(stages) == set(Stage) - {Stage.PROMPTED, Stage.DECODED}
     filling = [p.done_tokens for p in seen if p.stage is Stage.LOADED]
     assert filling == sorted(filling)
     assert len(set(filling)) > 3
@@ -133,6 +130,10 @@ class Watch:
         self.asked.append(pid)
         return None if len(self.asked) < 3 else (len(self.asked), 7)
 
+    def others_bytes(self, pid: int) -> tuple[int, ...] | None:
+        """As much more each time as the process itself."""
+        return self.asked.count(pid), 100
+
 
 def test_memory_is_watched_to_the_end(tmp_path: Path, moe_path: Path) -> None:
     """The peak is what the watch said last, and progress shows it."""
@@ -145,6 +146,7 @@ def test_memory_is_watched_to_the_end(tmp_path: Path, moe_path: Path) -> None:
         on_progress=lambda progress: peaks.append(progress.peak_bytes),
     )
     assert seen.peak_bytes == (len(watch.asked), 7)
+    assert seen.others_bytes == (len(watch.asked) - 1, 0)
     assert len(set(watch.asked)) == 1
     assert peaks[0] is None
     assert peaks[-1] is not None
@@ -160,6 +162,135 @@ def test_free_memory_is_asked_before_each_launch(
     now = replace(test, free_now=lambda: (5 * MIB, 6 * MIB))
     log_path = tmp_path / "a.log"
     seen = now.observe(args, log_path=log_path, on_progress=lambda _: None)
-    assert seen.free_bytes == (5 * MIB, 6 * MIB)
+    assert seen.free_bytes == seen.free_after_bytes == (5 * MIB, 6 * MIB)
     seen = test.observe(args, log_path=log_path, on_progress=lambda _: None)
     assert seen.free_bytes == (400 * MIB, 300 * MIB)
+    assert seen.free_after_bytes is None
+
+
+Prompt = list[int] | dict[str, Any]
+
+
+@pytest.fixture
+def prompts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stage, Prompt]]:
+    """What is sent to a server from now on, and how far the launch had come."""
+    sent: list[tuple[Stage, Prompt]] = []
+    asked, stages = ServerClient._complete, [Stage.STARTED]
+
+    def note(client: ServerClient, prompt: Prompt, *rest: Any) -> Completion:
+        sent.append((stages[-1], prompt))
+        return asked(client, prompt, *rest)
+
+    def begin(session: Session, *rest: Any) -> list[Completion] | None:
+        stages.append(session.stage)
+        return began(session, *rest)
+
+    began = Session._ask
+    monkeypatch.setattr(ServerClient, "_complete", note)
+    monkeypatch.setattr(Session, "_ask", begin)
+    return sent
+
+
+def by_stage(sent: list[tuple[Stage, Prompt]]) -> list[tuple[Stage, int]]:
+    """Stages and tokens of what was sent as token ids, in order."""
+    return [(stage, len(p)) for stage, p in sent if isinstance(p, list)]
+
+
+def test_a_full_cache_is_prompted_again(
+    tmp_path: Path, moe_path: Path, prompts: list[tuple[Stage, Prompt]]
+) -> None:
+    """Every slot its share, every slot a ubatch, one slot alone; no prompt twice."""
+    workload = Workload(ctx=2048, batch=512, ubatch=256, parallel=2)
+    test, args = load_test(fake_engine(tmp_path), moe_path, workload)
+    seen = test.observe(args, log_path=tmp_path / "a.log", on_progress=lambda _: None)
+    assert seen.stage is Stage.DECODED
+    full = (Stage.LOADED, test.slot_prompt_tokens)
+    again, alone = (Stage.FILLED, 256), (Stage.REFILLED, 256)
+    assert by_stage(prompts) == [full, full, again, again, alone]
+    # What a slot holds of its first prompt is of no use for the second.
+    assert len({prompt[0] for _, prompt in prompts if isinstance(prompt, list)}) == 5
+    assert seen.prompt_tokens == 2 * test.slot_prompt_tokens
+    assert seen.single is not None
+    assert seen.single.prompt_tokens == 256
+
+
+@pytest.mark.parametrize(("ubatch", "tokens"), [(256, 256), (2048, 1006)])
+def test_a_prompt_in_every_slot_is_enough_where_it_is_asked_for(
+    tmp_path: Path,
+    moe_path: Path,
+    prompts: list[tuple[Stage, Prompt]],
+    ubatch: int,
+    tokens: int,
+) -> None:
+    """A full ubatch, or a slot's share where that is smaller; nobody is timed alone."""
+    workload = Workload(ctx=2048, batch=2048, ubatch=ubatch, parallel=2)
+    test, args = load_test(fake_engine(tmp_path), moe_path, workload, Proof.PROMPT)
+    seen = test.observe(args, log_path=tmp_path / "a.log", on_progress=lambda _: None)
+    assert seen.stage is Stage.PROMPTED
+    assert judge(seen, test.machine, Proof.PROMPT).outcome is Outcome.FITS
+    assert judge(seen, test.machine, Proof.FULL).outcome is not Outcome.FITS
+    assert by_stage(prompts) == [(Stage.LOADED, tokens)] * 2
+    assert seen.prompt_tokens == 2 * tokens
+    assert seen.single is None
+
+
+@pytest.mark.parametrize(
+    ("ctx", "tokens"),
+    # The fake projector makes at most 1024 tokens of an image, and 256 of 512 pixels.
+    [(4096, 1025), (512, 257), (256, 65)],
+)
+def test_an_image_is_shown_first_where_images_are_understood(
+    tmp_path: Path,
+    moe_path: Path,
+    prompts: list[tuple[Stage, Prompt]],
+    ctx: int,
+    tokens: int,
+) -> None:
+    """The largest that a slot has room for, alone, before the context is filled."""
+    workload = Workload(ctx=ctx, batch=256, ubatch=256, parallel=1)
+    test, args = load_test(fake_engine(tmp_path), moe_path, workload, Proof.PROMPT)
+    seen = test.observe(
+        [*args, "--mmproj", "projector.gguf"],
+        log_path=tmp_path / "a.log",
+        on_progress=lambda _: None,
+    )
+    assert judge(seen, test.machine, Proof.PROMPT).outcome is Outcome.FITS
+    assert seen.image_tokens == tokens
+    kinds = [isinstance(prompt, dict) for _, prompt in prompts]
+    assert kinds[0]
+    assert kinds == sorted(kinds, reverse=True)
+    assert len(by_stage(prompts)) == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--mmproj", "p.gguf"]])
+def test_no_image_is_shown_where_it_is_of_no_use(
+    tmp_path: Path,
+    moe_path: Path,
+    prompts: list[tuple[Stage, Prompt]],
+    flags: list[str],
+) -> None:
+    """Not without a projector, and not where loading is enough."""
+    proof = Proof.LOAD if flags else Proof.PROMPT
+    test, args = load_test(fake_engine(tmp_path), moe_path, Workload(ctx=512), proof)
+    log_path = tmp_path / "a.log"
+    seen = test.observe([*args, *flags], log_path=log_path, on_progress=lambda _: None)
+    assert seen.image_tokens == 0
+    assert not [prompt for _, prompt in prompts if isinstance(prompt, dict)]
+
+
+def test_a_projector_that_runs_out_is_out_of_memory(
+    tmp_path: Path, moe_path: Path
+) -> None:
+    """In use, on its device, though every prompt of text would have been answered."""
+    engine = fake_engine(tmp_path, fault=Fault.OOM_AT_IMAGE)
+    test, args = load_test(engine, moe_path, Workload(ctx=2048))
+    seen = test.observe(
+        [*args, "-mm", "projector.gguf"],
+        log_path=tmp_path / "a.log",
+        on_progress=lambda _: None,
+    )
+    verdict = judge(seen, test.machine, Proof.FULL)
+    assert verdict.outcome is Outcome.OOM_IN_USE
+    assert verdict.device == "Vulkan0"
+    seen = test.observe(args, log_path=tmp_path / "a.log", on_progress=lambda _: None)
+    assert judge(seen, test.machine, Proof.FULL).outcome is Outcome.FITS

@@ -11,7 +11,7 @@ from placer.machine.nvml import NvmlWatch, with_nvml
 from placer.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 Card = tuple[str, str, dict[int, int]]
@@ -29,6 +29,7 @@ class FakeNvml:
 
     def __init__(self, cards: Sequence[Card], *, driver: bool = True) -> None:
         self.cards = [list(card) for card in cards]
+        self.graphics: dict[int, dict[int, int]] = {}
         self._driver = driver
         self.open = 0
 
@@ -70,13 +71,16 @@ class FakeNvml:
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> Any:
         used: dict[int, int] = self.cards[handle][2]  # type: ignore[assignment]
-        return [
-            SimpleNamespace(pid=pid, usedGpuMemory=mib * MIB)
-            for pid, mib in used.items()
-        ]
+        return _listed(used)
 
     def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> Any:
-        return []
+        return _listed(self.graphics.get(handle, {}))
+
+
+def _listed(used: Mapping[int, int]) -> list[SimpleNamespace]:
+    return [
+        SimpleNamespace(pid=pid, usedGpuMemory=mib * MIB) for pid, mib in used.items()
+    ]
 
 
 def device(name: str, description: str) -> Device:
@@ -189,3 +193,30 @@ def test_a_card_that_fails_in_mid_search_keeps_its_peak(
     monkeypatch.setattr(nvml, "nvmlDeviceGetComputeRunningProcesses", lost)
 
     assert watch.peak_bytes(42) == first == (0, 100 * MIB)
+
+
+def test_what_others_hold_is_not_the_process(nvml: FakeNvml) -> None:
+    """Card by card, those that only draw too; None until the process is named."""
+    watch = NvmlWatch.of((device("CUDA0", FAST), device("CUDA1", SLOW)))
+    assert watch is not None
+    nvml.graphics[0] = {7: 900, 9: 40}
+    assert watch.others_bytes(42) is None
+
+    nvml.cards[1][2] = {42: 500, 8: 30}
+    assert watch.others_bytes(42) == (30 * MIB, 940 * MIB)
+    assert watch.peak_bytes(42) == (500 * MIB, 0)
+
+
+def test_a_process_of_which_nothing_is_said_holds_nothing(
+    nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under Windows the driver names processes and does not say what they hold."""
+    watch = NvmlWatch.of((device("CUDA0", FAST), device("CUDA1", SLOW)))
+    assert watch is not None
+    nvml.cards[1][2] = {42: 500}
+    drawing = [SimpleNamespace(pid=9, usedGpuMemory=None)]
+    monkeypatch.setattr(
+        nvml, "nvmlDeviceGetGraphicsRunningProcesses", lambda _: drawing
+    )
+
+    assert watch.others_bytes(42) == (0, 900 * MIB)

@@ -156,6 +156,13 @@ def test_the_watch_tells_what_a_process_holds(monkeypatch: pytest.MonkeyPatch) -
         assert watch.peak_bytes(12) is None
 
 
+def test_the_watch_tells_what_all_others_hold() -> None:
+    """Here a neighbour; no process has opened the devices."""
+    with EmulatedMachine([400, 300]) as machine:
+        machine.occupy(1, 7)
+        assert EmulatedWatch(machine).others_bytes(11) == (0, 7 * MIB)
+
+
 def test_the_shader_cache_is_cold_until_a_shader_is_kept() -> None:
     """Empty folders do not warm it; it outlives machines."""
     assert shader_cache_is_cold()

@@ -132,6 +132,8 @@ def test_use_is_the_sum_of_processes_and_neighbours(
     with FakeProcess(path, 0, [5, 6], pid=11), FakeProcess(path, 3, [70, 0], pid=12):
         state.set_neighbour(1, 1000)
         assert state.used_bytes() == (75, 1006)
+        assert state.used_bytes(beside=11) == (70, 1000)
+        assert state.used_bytes(beside=12) == (5, 1006)
         state.set_neighbour(1, 0)
         assert state.used_bytes() == (75, 6)
 
