@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from placer.app.planned import Plan, PlanOptions, plan
     from placer.app.rated import Estimated, Rated, estimate
     from placer.app.relief import Relief
+    from placer.app.study import StudyOptions
+    from placer.app.tuned import Tuned, tune
+    from placer.app.tuning import TuneOptions
     from placer.app.verbs import (
         Inspection,
         LedgerRead,
@@ -46,7 +49,10 @@ __all__ = [
     "Rated",
     "Relief",
     "Request",
+    "StudyOptions",
     "Tradeoff",
+    "TuneOptions",
+    "Tuned",
     "Verification",
     "Verified",
     "VerifyOptions",
@@ -60,6 +66,7 @@ __all__ = [
     "optimize",
     "plan",
     "report",
+    "tune",
     "undo",
     "verify",
 ]
@@ -74,7 +81,10 @@ HOMES = {
     "Rated": "rated",
     "Relief": "relief",
     "Request": "where",
+    "StudyOptions": "study",
     "Tradeoff": "frontier",
+    "TuneOptions": "tuning",
+    "Tuned": "tuned",
     "Verification": "verified",
     "Verified": "verified",
     "VerifyOptions": "verified",
@@ -82,6 +92,7 @@ HOMES = {
     "estimate": "rated",
     "judge": "judged",
     "plan": "planned",
+    "tune": "tuned",
     "verify": "verified",
 }
 

@@ -189,6 +189,9 @@ def _buffers(study: StudyRecord, trial: dict[str, Any]) -> list[int | None]:
 def _rates(
     then: dict[str, Any], now: dict[str, Any], share: float | None
 ) -> Iterator[Figure]:
+    if then.get("stage") != now["stage"]:
+        # Prompts of a ubatch and a filled context are read at different speeds.
+        share = None
     for name in RATES:
         was, is_now = then.get(name), now[name]
         kind = None if share is None else _faster(was, is_now, share)

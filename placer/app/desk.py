@@ -22,13 +22,14 @@ from placer.memory import MemoryBreakdown, MemoryEstimate, estimate_memory
 from placer.memory.compute import is_pipelined
 from placer.placement import placement_args
 from placer.placement.drafting import NEXTN
-from placer.plan.settle import unpipelined
+from placer.plan.pipelining import unpipelined
 from placer.speed import FIELD_NOTES, cost_table, predict, rates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from placer.app.learned import Learned
+    from placer.app.rig import Rig
     from placer.app.where import Request, Where
     from placer.engine.fit import FitAnswer
     from placer.engine.process import Runner
@@ -288,14 +289,38 @@ def open_desk(
         machine = known.with_overhead(with_overhead(described))
         yield _desk(target, machine, where, known, depth)
         return
-    with where.rig(target.rpc) as opened:
-        known, rig = prepared(target, where, opened)
-        desk = _desk(target, rig.machine, where, known, depth)
-        desk = replace(desk, runner=rig.runner)
-        try:
-            yield desk
-        finally:
-            desk.remember()
+    with (
+        where.rig(target.rpc) as opened,
+        open_desk_on(target, where, opened, depth=depth) as (desk, _),
+    ):
+        yield desk
+
+
+@contextmanager
+def open_desk_on(
+    target: Target,
+    where: Where,
+    opened: Rig,
+    *,
+    depth: int = DEPTH,
+    before: str | None = None,
+) -> Iterator[tuple[Desk, Rig]]:
+    """The target on the devices of a rig that it uses, and the rig with these alone.
+
+    Args:
+        target: the model and what is asked of it.
+        where: the ledger, and the files.
+        opened: the engine and all of its devices.
+        depth: tokens in the cache at which speed is predicted.
+        before: what the ledger learned later does not count; None for all of it.
+    """
+    known, rig = prepared(target, where, opened, before=before)
+    desk = _desk(target, rig.machine, where, known, depth)
+    desk = replace(desk, runner=rig.runner)
+    try:
+        yield desk, rig
+    finally:
+        desk.remember()
 
 
 def _desk(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from placer.errors import JournalError
 from placer.ledger import (
@@ -279,37 +279,59 @@ class _Book:
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
-def learned(path: Path | None, architecture: str, *, emulated: bool = False) -> Learned:
+def learned(
+    path: Path | None,
+    architecture: str,
+    *,
+    emulated: bool = False,
+    before: str | None = None,
+) -> Learned:
     """What the ledger says, nothing where it cannot be read.
 
     Args:
         path: of its file; None for the default.
         architecture: of the model that it is asked about.
         emulated: whether the verb's devices are.
+        before: what was written later does not count; None for all of it.
     """
     ledger = Ledger(path or default_path())
     try:
         found = ledger.read(architecture)
         return Learned(
             ledger=ledger,
-            entries=found.entries,
+            entries=_until(before, found.entries),
             emulated=emulated,
-            speeds=found.speeds,
+            speeds=_until(before, found.speeds),
         )
     except JournalError as error:
         _warn(error)
         return Learned(ledger=ledger, entries=(), emulated=emulated)
 
 
-def prepared(target: Target, where: Where, opened: Rig) -> tuple[Learned, Rig]:
+T = TypeVar("T", Entry, SpeedEntry)
+
+
+def _until(moment: str | None, entries: Sequence[T]) -> tuple[T, ...]:
+    return tuple(e for e in entries if moment is None or e.when <= moment)
+
+
+def prepared(
+    target: Target, where: Where, opened: Rig, *, before: str | None = None
+) -> tuple[Learned, Rig]:
     """What the ledger says, and the rig with the target's devices and what is known.
 
     Args:
         target: the model, and the devices that it is to use.
         where: the ledger.
         opened: the engine and all of its devices.
+        before: what the ledger learned later does not count; None for all of it.
     """
-    known = learned(where.ledger, target.shape.architecture, emulated=opened.emulated)
+    known = learned(
+        where.ledger,
+        target.shape.architecture,
+        emulated=opened.emulated,
+        before=before,
+    )
     rig = opened.only(target.devices)
     machine = with_data_sheets(known.with_overhead(rig.machine))
     return known, replace(rig, machine=machine)
@@ -344,13 +366,13 @@ def _now() -> str:
 
 def _observed(entry: Entry, trial: Trial, machine: Machine) -> Entry:
     """The entry with what was seen of its device."""
-    from placer.search.reading import room_bytes
+    from placer.search.reading import left_bytes
 
     names = [device.name for device in machine.devices]
     if entry.device not in names:
         return entry
     index, seen = names.index(entry.device), trial.observation
-    left = room_bytes(trial, machine)[index]
+    left = left_bytes(trial, machine)[index]
     return replace(
         entry,
         taken_bytes=None if left is None else max(seen.free_bytes[index] - left, 0),

@@ -59,14 +59,7 @@ class PlanOptions:
         Raises:
             InputError: there are as many devices as figures, or one figure.
         """
-        n = len(machine.devices)
-        given = self.margins_mib * n if len(self.margins_mib) == 1 else self.margins_mib
-        if len(given) != n:
-            raise InputError(
-                f"--margin has {len(given)} figures, the machine has {n} devices",
-                hint="give one figure a device, or one for all",
-            )
-        return tuple(n_mib * MIB for n_mib in given)
+        return margins_bytes(self.margins_mib, machine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +107,22 @@ class Plan:
         return (asked if self.goal is Goal.CONTEXT else ()) + self.candidates[0].args
 
 
+def margins_bytes(given_mib: tuple[int, ...], machine: Machine) -> tuple[int, ...]:
+    """The margin of each device; one figure is for all.
+
+    Raises:
+        InputError: there are neither as many figures as devices, nor one.
+    """
+    n = len(machine.devices)
+    given = given_mib * n if len(given_mib) == 1 else given_mib
+    if len(given) != n:
+        raise InputError(
+            f"--margin has {len(given)} figures, the machine has {n} devices",
+            hint="give one figure a device, or one for all",
+        )
+    return tuple(n_mib * MIB for n_mib in given)
+
+
 def plan(
     name: str, where: Where, request: Request, options: PlanOptions | None = None
 ) -> Plan:
@@ -134,7 +143,8 @@ def plan(
             from placer.app.widest import with_largest_context
 
             asked = with_largest_context(opened, margins, options)
-        desk, planner, candidates = _on_any_devices(asked, margins, options.goal)
+        desk, planner = on_best_devices(asked, margins, options.goal)
+        candidates = _confirmed(desk, planner, options.goal)
         seconds = time.perf_counter() - started - desk.asking.seconds
         found = Plan(
             target=desk.target,
@@ -155,10 +165,10 @@ def plan(
         return found
 
 
-def _on_any_devices(
+def on_best_devices(
     desk: Desk, margins: tuple[int, ...], goal: Goal
-) -> tuple[Desk, Planner, tuple[Rated, ...]]:
-    """The candidates, on all devices in the best order, or on those that are of use.
+) -> tuple[Desk, Planner]:
+    """The target on all devices in the best order, or on those that are of use.
 
     A device that is nearly full may still have to hold a copy of experts, as the first
     one; nothing fits then until it is left out. Those that the user named all stay.
@@ -168,9 +178,8 @@ def _on_any_devices(
         for smaller, kept in _without_smallest(desk, margins):
             planner = planner_of(smaller, kept)
             if planner.best(goal) is not None:
-                found = smaller, planner
-                break
-    return (*found, _confirmed(*found, goal))
+                return smaller, planner
+    return found
 
 
 def _in_best_order(

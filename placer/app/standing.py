@@ -15,13 +15,12 @@ from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
 from placer.errors import InputError
 from placer.memory import estimate_memory
-from placer.model.shape import is_expert
 from placer.placement import placement_from_args
 from placer.placement.arguments import flag_values
-from placer.plan import Spread, strategy_of
+from placer.plan import experts_kept, strategy_of
 from placer.profiles import read_arguments
 from placer.search.events import Launching, Progress, TrialDone
-from placer.search.search import PORT_ATTEMPTS
+from placer.search.search import ATTEMPTS
 from placer.search.trial import Probe, Trial, probe_record, trial_record
 from placer.speed import FIELD_NOTES
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from placer.app.target import Target
     from placer.app.where import Where
     from placer.engine.loadtest import LoadProgress, LoadTest
-    from placer.model import ModelShape
     from placer.placement import Placement
     from placer.placement.arguments import Argument
     from placer.search.events import Event
@@ -92,7 +90,7 @@ class Standing:
         test = load_test(target, self.rig, self.proof, self.patience_s)
         calibration = self.learned.calibrated(FIELD_NOTES, target.shape, machine)
         forecast = forecast_of(test, calibration, target)
-        for number in range(first, first + PORT_ATTEMPTS):
+        for number in range(first, first + ATTEMPTS):
             probe = self._probe(number, purpose, journal, forecast)
             trial = _launched(probe, test, journal, on_event)
             if not trial.observation.facts.port_taken:
@@ -110,8 +108,8 @@ class Standing:
         return Probe(
             number=number,
             strategy=strategy_of(placement, target.shape),
-            spread=_spread(placement, target.shape),
             placement=placement,
+            kept=experts_kept(placement, target.shape),
             args=args,
             formula=estimate_memory(target.shape, target.workload, placement, machine),
             dry_run=dry_run(self.rig.runner, args, machine, log_path=log_path),
@@ -201,18 +199,3 @@ def _launched(
     journal.append("trial", trial_record(trial))
     on_event(TrialDone(trial=trial))
     return trial
-
-
-def _spread(placement: Placement, shape: ModelShape) -> Spread:
-    """How much each device takes; of experts, the layers that keep all of theirs."""
-    moved = {e.tensor for e in placement.exceptions if is_expert(e.tensor)}
-    if not moved:
-        return Spread(slots=placement.split)
-    kept = [0] * len(placement.split)
-    homes = placement.slot_devices(shape.n_slots)
-    for layer in shape.layers:
-        home = homes[layer.index]
-        names = {tensor.name for tensor in layer.tensors if is_expert(tensor.name)}
-        if home is not None and names and not names & moved:
-            kept[home] += 1
-    return Spread(slots=placement.split, kept=tuple(kept))

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.app.learned import prepared
-from placer.app.study import Study, fingerprint, run_study
+from placer.app.setting import open_setting
+from placer.app.study import Study, StudyOptions, fingerprint, run_study
 from placer.app.target import Asked, Target, resolve
 from placer.app.write import Applied, applied_study, require_writable
-from placer.engine.loadtest import PATIENCE_S
-from placer.engine.observation import Proof
 from placer.errors import InputError, SearchError
 from placer.gguf import GGUFFile, read_gguf
 from placer.model import ModelShape, model_shape
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from placer.app.where import Request, Where
     from placer.ledger.summary import Line
     from placer.machine import Machine
+    from placer.measure.events import Event as MeasureEvent
     from placer.search.events import Event
 
 DOCS_DEFAULT = Path("docs")
@@ -40,7 +39,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimized:
-    """A search that found its largest placement, and the profile it was written to."""
+    """A search that found its best placement, and the profile it was written to."""
 
     target: Target
     machine: Machine
@@ -91,21 +90,19 @@ def optimize(
     name: str,
     where: Where,
     request: Request,
+    options: StudyOptions | None = None,
     *,
-    proof: Proof = Proof.FULL,
     write: bool = True,
-    patience_s: float = PATIENCE_S,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: Callable[[Event | MeasureEvent], None] | None = None,
 ) -> Optimized:
-    """The largest placement that was seen to fit, written to the profile.
+    """The best placement that was seen to fit, written to the profile.
 
     Args:
         name: a profile, or a model file (then nothing is written).
         where: engine, devices, files.
         request: changes to the workload.
-        proof: how far each launch is taken.
+        options: what it is to be best at, and how far launches are taken.
         write: False leaves models.conf as it is, and only says what would change.
-        patience_s: seconds without any movement after which a launch is stalled.
         on_event: told of all that happens.
 
     Raises:
@@ -115,16 +112,9 @@ def optimize(
     target = resolve(name, where.folders, request.asked)
     if target.profile is not None and write:
         require_writable(target.profile.path)
-    with where.rig(target.rpc) as opened:
-        from_ledger, rig = prepared(target, where, opened)
+    with open_setting(target, where, options or StudyOptions()) as (setting, recall):
         study = run_study(
-            target,
-            rig,
-            logs=where.logs,
-            proof=proof,
-            patience_s=patience_s,
-            on_event=on_event or _ignore,
-            learned=from_ledger,
+            setting, logs=where.logs, recall=recall, on_event=on_event or _ignore
         )
     if study.found.stopped is not None:
         raise _stopped_early(target, study.found.stopped)
@@ -132,17 +122,18 @@ def optimize(
     if target.profile is not None:
         path, record = target.profile.path, read_study(study.folder)
         applied = applied_study(record, name, path, write=write)
-    return Optimized(target=target, machine=rig.machine, study=study, applied=applied)
+    machine = setting.rig.machine
+    return Optimized(target=target, machine=machine, study=study, applied=applied)
 
 
 def _stopped_early(target: Target, why: str) -> SearchError:
     hint = "the best so far is on record"
     if target.profile is not None:
-        hint += f"; placer apply {target.name} writes it"
+        hint += f"; placer apply {target.name} writes it, --resume goes on"
     return SearchError(f"the search stopped early: {why}", hint=hint)
 
 
-def _ignore(event: Event) -> None:
+def _ignore(event: Event | MeasureEvent) -> None:
     """Nobody is listening."""
 
 

@@ -313,7 +313,7 @@ class _Check:
             header=self.header,
             skipped=(),
             trials=(record,),
-            unanswered=(),
+            in_flight=(),
             end=None,
         )
         figures = compared(old, seen, self.tolerance)
@@ -341,7 +341,7 @@ def _status(
     verdict: Verdict, old: StudyRecord | None, figures: Sequence[Figure]
 ) -> Status:
     if verdict.outcome is not Outcome.FITS:
-        return Status.DOES_NOT_FIT if verdict.outcome.is_oom else Status.FAILED
+        return Status.DOES_NOT_FIT if verdict.outcome.says_size else Status.FAILED
     if old is None:
         return Status.NO_RECORD
     kinds = {figure.kind for figure in figures}

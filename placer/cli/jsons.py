@@ -221,6 +221,7 @@ def optimized_record(result: Optimized) -> dict[str, Any]:
         "study": str(result.study.folder),
         "found": trial_record(found.trial),
         "boundary": [trial_record(trial) for trial in found.boundary],
+        "limits": [limit.record() for limit in found.limits],
         "launches": len(found.trials),
         "stopped": found.stopped,
         "applied": None if result.applied is None else applied_record(result.applied),

@@ -14,17 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from placer.cli.bars import Picture, device_table, held_of, legend
+from placer.cli.contests import progress_text
 from placer.cli.out import console
 from placer.cli.show import verdict_text
 from placer.engine.judge import Outcome
 from placer.engine.observation import Stage
+from placer.measure.events import RoundStarted
 from placer.plan import headroom_bytes
 from placer.search.events import (
     Event,
-    FamilySkipped,
-    FamilyStarted,
     Launching,
     Progress,
+    StrategyExcluded,
     StudyStarted,
     TrialDone,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from placer.engine.loadtest import LoadProgress
     from placer.machine import Machine
+    from placer.measure.events import Event as MeasureEvent
     from placer.search.trial import Probe, Trial
 
 SHADERS = (
@@ -46,7 +48,7 @@ REFRESH_PER_S = 8
 
 
 @contextmanager
-def search_view(*, quiet: bool) -> Iterator[Callable[[Event], None]]:
+def search_view(*, quiet: bool) -> Iterator[Callable[[Event | MeasureEvent], None]]:
     """A listener for a search's events, shown while the ``with`` lasts."""
     out = console()
     if quiet:
@@ -60,7 +62,7 @@ def search_view(*, quiet: bool) -> Iterator[Callable[[Event], None]]:
         view.render(), console=out, refresh_per_second=REFRESH_PER_S, transient=True
     ) as live:
 
-        def listen(event: Event) -> None:
+        def listen(event: Event | MeasureEvent) -> None:
             view.tell(event)
             live.update(view.render())
 
@@ -76,9 +78,12 @@ class SearchView:
         self._probe: Probe | None = None
         self._progress: LoadProgress | None = None
         self._began_s = time.monotonic()
+        self._doing = "planning..."
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event | MeasureEvent) -> None:
         """Take in an event; what is finished is printed for good."""
+        if isinstance(event, RoundStarted):
+            self._doing = f"measuring beside others, round {event.number}..."
         if isinstance(event, Progress):
             self._progress = event.progress
             return
@@ -96,7 +101,7 @@ class SearchView:
     def render(self) -> RenderableType:
         """The launch that is under way."""
         if self._probe is None or self._machine is None:
-            return Text("planning...", "dim")
+            return Text(self._doing, "dim")
         held = self._probe.dry_run or self._probe.formula
         devices = self._machine.devices
         picture = Picture(
@@ -134,7 +139,7 @@ class SearchView:
         return row
 
 
-def _lines(event: Event, width: int | None) -> list[Text]:
+def _lines(event: Event | MeasureEvent, width: int | None) -> list[Text]:
     """What an event leaves on the screen, which may be of any width."""
     if isinstance(event, StudyStarted):
         devices = ", ".join(
@@ -142,25 +147,27 @@ def _lines(event: Event, width: int | None) -> list[Text]:
         )
         lines = [Text(devices, "dim")]
         return [*lines, Text(SHADERS, "yellow")] if event.compiles_shaders else lines
-    if isinstance(event, FamilySkipped):
+    if isinstance(event, StrategyExcluded):
         where = f" on {event.device}" if event.device else ""
         short = size_text(event.short_bytes)
         text = f"{event.strategy.value}: {event.strategy.title}{where}"
         return [Text(f"{text}: {short} short by formula, not launched", "dim")]
-    if isinstance(event, FamilyStarted):
-        where = f" on {event.device}" if event.device else ""
-        return [Text(f"{event.strategy.value}: {event.strategy.title}{where}", "bold")]
     if isinstance(event, TrialDone):
-        return [_trial_line(event.trial, width)]
-    return []
+        return [_trial_line(event.trial, width, is_recalled=event.is_recalled)]
+    if isinstance(event, Launching | Progress):
+        return []
+    said = progress_text(event)
+    return [] if said is None else [Text(said, "dim")]
 
 
-def _trial_line(trial: Trial, width: int | None) -> Text:
+def _trial_line(trial: Trial, width: int | None, *, is_recalled: bool) -> Text:
     fits = trial.verdict.outcome is Outcome.FITS
     flags = shlex.join(trial.probe.args[trial.probe.args.index("-ngl") :])
     text = Text(f"  {trial.probe.number:>3}  ")
     text.append(verdict_text(trial.verdict), STYLE[fits])
     text.append(f"  {trial.observation.total_s:.1f} s  ", "dim")
+    if is_recalled:
+        text.append("on record  ", "dim")
     speed = _speed_text(trial)
     if width is None or text.cell_len + len(speed) + len(flags) <= width:
         text.append(speed)

@@ -17,7 +17,7 @@ from placer.cli.out import console
 from placer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from placer.engine.judge import Verdict
     from placer.machine import Device, Machine
     from placer.model import LayerShape
+    from placer.search.limits import Limit
     from placer.search.trial import Trial
     from placer.speed import Speed
 
@@ -142,6 +143,7 @@ def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
     if found.trial.probe.speed is not None:
         out.print(_speed_table(found.trial, found.trial.probe.speed))
         _print_assumed(out, result.machine)
+    _print_limits(out, found.limits)
     for trial in found.boundary:
         text = Text(_boundary_text(trial), "dim")
         out.print(text, soft_wrap=not out.is_terminal)
@@ -247,14 +249,26 @@ def _print_assumed(out: Console, on: Machine) -> None:
         out.print(text, soft_wrap=not out.is_terminal)
 
 
+def _print_limits(out: Console, limits: Sequence[Limit]) -> None:
+    """Why each device takes no more, a line each."""
+    from placer.report.limits import limit_sentence
+
+    for limit in limits:
+        text = Text(limit_sentence(limit.record()), "dim")
+        out.print(text, soft_wrap=not out.is_terminal)
+
+
 def _proof_text(trial: Trial, launches: int) -> str:
+    from placer.engine.observation import Stage
+
     seen = trial.observation
     times = "1 launch" if launches == 1 else f"{launches} launches"
     if not seen.prompt_tokens:
         return f"Loaded, with {times}; its context was not filled: --proof full does."
-    text = f"Proved with {times}"
-    if seen.prompt_tokens:
-        text += f": {seen.prompt_tokens:,} tokens of context filled"
+    tokens = f"{seen.prompt_tokens:,} tokens"
+    text = f"Proved with {times}: {tokens} of context filled"
+    if seen.stage is Stage.PROMPTED:
+        text = f"Prompted, with {times}: {tokens} read, the context not filled"
     if seen.prompt_tokens_per_s is not None:
         text += f" at {seen.prompt_tokens_per_s:,.1f} tokens/s"
     if seen.single is not None:

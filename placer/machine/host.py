@@ -72,12 +72,26 @@ def host_bandwidth(path: Path | None = None) -> float | None:
 
 
 def default_path() -> Path:
-    """In ``PLACER_CACHE`` or the user's cache: it may be deleted at any time."""
+    """In placer's cache."""
+    return cache_folder() / "host-bandwidth.json"
+
+
+def cache_folder() -> Path:
+    """``PLACER_CACHE`` or the user's cache: it may be deleted at any time."""
     from platformdirs import user_cache_path
 
     named = os.environ.get(VARIABLE)
-    folder = Path(named) if named else user_cache_path("placer", appauthor=False)
-    return folder / "host-bandwidth.json"
+    return Path(named) if named else user_cache_path("placer", appauthor=False)
+
+
+def boot_id() -> str:
+    """What tells this start of the machine from all others."""
+    import psutil
+
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return str(int(psutil.boot_time()))
 
 
 def measure(threads: int) -> float | None:
@@ -151,12 +165,8 @@ def _key(threads: int) -> dict[str, str | int]:
     """What a measurement holds for: this boot of this machine, and these cores."""
     import psutil
 
-    try:
-        boot = BOOT_ID.read_text().strip()
-    except OSError:
-        boot = str(int(psutil.boot_time()))
     total_bytes = psutil.virtual_memory().total
-    return {"boot": boot, "threads": threads, "memory_bytes": total_bytes}
+    return {"boot": boot_id(), "threads": threads, "memory_bytes": total_bytes}
 
 
 def _remembered(path: Path, key: dict[str, str | int]) -> float | None:

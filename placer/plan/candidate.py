@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from placer.model.shape import is_expert
 from placer.placement import Placement, Strategy
 
 if TYPE_CHECKING:
@@ -52,6 +53,26 @@ def strategy_of(placement: Placement, shape: ModelShape) -> Strategy:
     used = sum(1 for n in placement.split if n)
     alone = used == 1 and not placement.exceptions
     return Strategy.ONE_GPU if alone else Strategy.LAYERS
+
+
+def experts_kept(placement: Placement, shape: ModelShape) -> tuple[int, ...] | None:
+    """Expert tensors that each device of the split holds; None where none is on a CPU.
+
+    Those that ``-ot`` puts on another device count where their layer is.
+    """
+    away = {e.tensor for e in placement.exceptions if e.buffer == "CPU"}
+    homes = placement.slot_devices(shape.n_slots)
+    kept, on_cpu = [0] * len(placement.split), False
+    for layer in shape.layers:
+        home = homes[layer.index]
+        for tensor in layer.tensors:
+            if not is_expert(tensor.name):
+                continue
+            if home is None or tensor.name in away:
+                on_cpu = True
+            else:
+                kept[home] += 1
+    return tuple(kept) if on_cpu else None
 
 
 def headroom_bytes(

@@ -155,6 +155,14 @@ class Packing:
             experts=sum(min(group.n_bytes) for group in groups),
         )
 
+    @property
+    def unit_bytes(self) -> tuple[int, ...]:
+        """The smallest part that can be moved, on each device."""
+        kinds, _ = self._kinds
+        groups = [group.n_bytes for kind in kinds for group in kind.groups]
+        parts = groups or [kind.n_bytes for kind in kinds]
+        return tuple(map(min, zip(*parts, strict=True)))
+
     @cached_property
     def _kinds(self) -> tuple[tuple[Kind, ...], tuple[int, ...]]:
         """The different slots, and which each of them is."""

@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from placer.memory.compute import is_pipelined
 from placer.memory.estimate import without_compute
-from placer.model.shape import is_expert
-from placer.placement import Placement, TensorException
+from placer.placement import Placement
 from placer.plan.goal import Goal
-from placer.plan.guess import Guess
+from placer.plan.guess import Guess, in_proportion
 from placer.plan.pack import pack
 from placer.plan.packing import Packing, Room, Rules
 from placer.plan.pipeline import pack_pipelined
-from placer.plan.settle import unpipelined
+from placer.plan.pipelining import unpipelined
 from placer.speed.predict import COPIES, batches_in_flight
 from placer.units import GIB, MIB
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from placer.machine import Machine
-    from placer.plan.settle import ComputeOf
+    from placer.plan.pipelining import ComputeOf
     from placer.speed import CostTable
 
 # In the order in which they are tried.
@@ -141,6 +139,19 @@ class Planner:
             found += [choice for choice in alone if choice is not None]
         return self._of_equals(found)
 
+    @cached_property
+    def unit_bytes(self) -> tuple[int, ...]:
+        """The smallest part of the model that a placement can move, on each device."""
+        return self._packing(Way(goal=Goal.DECODE, rules=RULES[0])).unit_bytes
+
+    def alone(self, device: int) -> Placement:
+        """All of the model on one device, whether it has the room or not."""
+        return Placement(split=self._all_on(device), main_gpu=device)
+
+    def in_proportion(self) -> Placement:
+        """All of the model on all devices, by their memory, room or not."""
+        return unpipelined(self._proportional(None, on_cpu=False))
+
     def whole_on(self, goal: Goal, device: int) -> Choice | None:
         """All of the model on one device; None where it has no room."""
         return self._best_by(goal, device, RULES[0])
@@ -148,6 +159,13 @@ class Planner:
     def afresh(self) -> Planner:
         """The same with nothing guessed: what is known of compute buffers changed."""
         return replace(self, _guesses={}, _answers={})
+
+    def within(self, capacities: Sequence[int]) -> Planner:
+        """The same where the engine may hold no more of each device than so much."""
+        return self._with_margins(
+            device.usable_bytes - n_bytes
+            for device, n_bytes in zip(self.machine.devices, capacities, strict=True)
+        )
 
     def with_more(self, device: int, n_bytes: int) -> Planner:
         """The same with so many bytes more on a device."""
@@ -297,20 +315,29 @@ class Planner:
     def _fits(
         self, placement: Placement, compute: Sequence[int], free: Sequence[int]
     ) -> bool:
-        """Whether weights, context, what is beside them and buffers are in the room."""
+        """Whether weights, context, what is beside them and buffers are in the room.
+
+        Of a device that holds nothing nothing is asked, not even a margin.
+        """
+        totals = self._totals(placement, compute)
+        return all(n <= room or not n for n, room in zip(totals, free, strict=True))
+
+    def totals(self, placement: Placement) -> tuple[int, ...]:
+        """All bytes that the placement takes of each device, overhead not counted."""
+        return self._totals(placement, self.compute_of(placement))
+
+    def _totals(self, placement: Placement, compute: Sequence[int]) -> tuple[int, ...]:
         shape, work = self.table.shape, self.table.workload
         bare = without_compute(shape, work, placement, self.machine)
-        beside = [0] * len(free)
+        beside = [0] * len(compute)
         homes = placement.slot_devices(shape.n_slots)
         for n_bytes, home in zip(self.beside, homes, strict=False):
             if home is not None:
                 beside[home] += n_bytes
-        totals = [
+        return tuple(
             held.total_bytes + extra + buffers
             for held, extra, buffers in zip(bare.devices, beside, compute, strict=True)
-        ]
-        # Of a device that holds nothing nothing is asked, not even a margin.
-        return all(n <= room or not n for n, room in zip(totals, free, strict=True))
+        )
 
     def _touched(self, placement: Placement) -> list[tuple[int, bool]]:
         """The devices that hold anything, and whether the output is there."""
@@ -339,37 +366,14 @@ class Planner:
             first = self._proportional(way.device, on_cpu=way.rules.experts_on_cpu)
             if not way.pipelined:
                 first = unpipelined(first)
-            guess = Guess(n_devices=len(self.machine.devices))
+            guess = Guess(len(self.machine.devices), sum(self._free(None)))
             guess.learn(self._touched(first), self.compute_of(first), fits=True)
             self._guesses[key] = guess
         return self._guesses[key]
 
     def _proportional(self, device: int | None, *, on_cpu: bool) -> Placement:
-        """All slots by the memory of the devices, and half of the experts on the CPU.
-
-        If any may be there: what an answer looks like, roughly.
-        """
-        shape = self.table.shape
-        split = proportions(self._free(None), shape.n_slots)
-        if device is not None:
-            split = self._all_on(device)
-        start = 0
-        away: set[int] = set()
-        for n in split:
-            away.update(range(start + n // 2, start + n))
-            start += n
-        exceptions = {
-            TensorException(tensor=tensor.name, buffer="CPU")
-            for layer in shape.layers
-            for tensor in layer.tensors
-            if on_cpu and layer.index in away and is_expert(tensor.name)
-        }
-        return Placement(split=split, main_gpu=device, exceptions=frozenset(exceptions))
-
-
-def proportions(sizes: Sequence[int], n: int) -> tuple[int, ...]:
-    """Whole numbers with the sum ``n``, in proportion to sizes."""
-    ends = [n * done // max(sum(sizes), 1) for done in accumulate(sizes)]
-    given = [end - before for before, end in pairwise([0, *ends])]
-    given[-1] += n - sum(given)
-    return tuple(given)
+        shape, free = self.table.shape, self._free(None)
+        if device is None:
+            return in_proportion(shape, free, on_cpu=on_cpu)
+        split = self._all_on(device)
+        return replace(in_proportion(shape, split, on_cpu=on_cpu), main_gpu=device)

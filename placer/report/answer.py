@@ -11,6 +11,7 @@ from placer.report.figures import (
     count_text,
     graph_splits_text,
     interval_text,
+    kept_text,
     mib_text,
     predicted_rate,
     rate_text,
@@ -39,7 +40,10 @@ SPEED = (
 )
 READ = {
     Stage.LOADED.title: "load; its context was not filled",
-    Stage.FILLED.title: "load and to fill {tokens} tokens of context; not to decode",
+    Stage.PROMPTED.title: "load and to read {tokens} tokens of prompts; its context "
+    "was not filled",
+    Stage.FILLED.title: "load and to fill {tokens} tokens of context; not to go on",
+    Stage.REFILLED.title: "load and to fill {tokens} tokens of context; not to decode",
     Stage.DECODED.title: "load, to fill {tokens} tokens of context and to decode",
 }
 
@@ -51,8 +55,7 @@ def answer_sentence(study: StudyRecord, best: Mapping[str, Any]) -> str:
     title = strategy_text(best)
     experts = ""
     if best["kept"] is not None:
-        kept = " + ".join(map(str, best["kept"]))
-        experts = f", with the experts of {kept} layers"
+        experts = f", with {kept_text(best)} on the GPUs"
     seen = READ.get(best["stage"], "load").format(
         tokens=count_text(best["prompt_tokens"])
     )
@@ -88,7 +91,7 @@ def speed_table(trial: Mapping[str, Any]) -> str:
     ]
     measured = [
         trial["prompt_tokens_per_s"],
-        trial.get("prefill_tokens_per_s"),
+        trial["prefill_tokens_per_s"],
         trial["decode_tokens_per_s"],
         trial["load_s"],
         trial["total_s"],
@@ -111,7 +114,7 @@ def _memory_rows(study: StudyRecord, trial: Mapping[str, Any]) -> Iterator[list[
     devices = study.header["devices"]
     seen = seen_in(study, trial)
     for index, device in enumerate(devices):
-        name, free = device["name"], device["free_bytes"]
+        name, free = device["name"], trial["free_before_bytes"][index]
         yield _row(name, "formula", said_by(trial["formula"], index), free)
         yield _row(name, "dry run", said_by(trial["dry_run"], index), free)
         yield _row(name, "observed buffers", seen.pop(name), free)

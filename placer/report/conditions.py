@@ -19,7 +19,13 @@ DEVICES = (
 )
 PROOFS = {
     "load": "load, a launch counts as soon as its model is loaded",
+    "prompt": "prompt, a launch counts when every slot has answered a prompt",
     "full": "full, a launch counts when it has filled its context and decoded",
+}
+GOALS = {
+    "decode": "to write tokens fast",
+    "prefill": "to read prompts fast",
+    "balanced": "to be fast at eight tokens read for each one written",
 }
 
 
@@ -27,14 +33,20 @@ def facts_list(study: StudyRecord) -> str:
     """What the search was about, as a list."""
     header = study.header
     launches = len(study.trials) + len(study.unanswered)
+    beyond = ", and one step more is launched on every device"
     facts = {
         "model": _model_text(header["model"]),
         "engine": plain(str(header["engine"])),
         "workload": _workload_text(header["workload"]),
         "search": f"`{study.folder.name}`, started {started_text(header)}, "
         f"{launches} {'launch' if launches == 1 else 'launches'}",
-        "proof": PROOFS.get(header["proof"], plain(header["proof"])),
+        "goal": _goal_text(header),
+        "proof": PROOFS.get(header["proof"], plain(header["proof"]))
+        + (beyond if header["by_launch"] else ""),
     }
+    drivers = {device["driver"] for device in header["devices"] if device["driver"]}
+    if drivers:
+        facts["driver"] = plain(", ".join(sorted(drivers)))
     if header["extra_args"]:
         args = header["extra_args"]
         facts["further flags"] = code(without_folders(" ".join(args), args))
@@ -63,6 +75,14 @@ def _model_text(model: Mapping[str, Any]) -> str:
         f"{'one file' if shards == 1 else f'{shards} files'}, "
         f"fingerprint {plain(model['fingerprint'])}"
     )
+
+
+def _goal_text(header: Mapping[str, Any]) -> str:
+    """What the answer is to be best at, and what it is to leave free."""
+    pairs = zip(header["devices"], header["margins_bytes"], strict=True)
+    margins = [f"{mib_text(n)} MiB of {plain(d['name'])}" for d, n in pairs if n]
+    free = f", {' and '.join(margins)} left free" if margins else ""
+    return f"{GOALS.get(header['goal'], plain(header['goal']))}{free}"
 
 
 def _workload_text(workload: Mapping[str, Any]) -> str:

@@ -38,9 +38,9 @@ def predicted_rate(
 ) -> tuple[float, float, float] | None:
     """The least, the middle and the most that the speed model said of a rate.
 
-    None in journals that were written before it said anything.
+    None where it said nothing.
     """
-    said = trial.get("predicted")
+    said = trial["predicted"]
     if said is None:
         return None
     low, mid, high = said[name]
@@ -79,16 +79,29 @@ def strategy_text(record: Mapping[str, Any]) -> str:
 
 
 def split_text(trial: Mapping[str, Any]) -> str:
-    """Slots of each device, and the layers whose experts stay there."""
+    """Slots of each device, and expert tensors where some are on the CPU."""
     slots = " + ".join(map(str, trial["slots"]))
-    if trial["kept"] is None:
-        return slots
-    return f"{slots}, experts of {' + '.join(map(str, trial['kept']))}"
+    return slots if trial["kept"] is None else f"{slots}, {kept_text(trial)}"
 
 
-def layers_text(n: int) -> str:
-    """``"one layer"``, ``"3 layers"``."""
-    return "one layer" if n == 1 else f"{n} layers"
+def kept_text(trial: Mapping[str, Any]) -> str:
+    """``"36 + 24 expert tensors"``; all together where ``-ot`` puts some elsewhere."""
+    kept = trial["kept"]
+    if has_moved(trial):
+        return f"{sum(kept)} expert tensors"
+    return f"{' + '.join(map(str, kept))} expert tensors"
+
+
+def has_moved(trial: Mapping[str, Any]) -> bool:
+    """Whether ``-ot`` puts a tensor on another GPU than its layer."""
+    args = trial["args"]
+    overrides = args[args.index("-ot") + 1] if "-ot" in args else ""
+    return any(rule.partition("=")[2] != "CPU" for rule in overrides.split(",") if rule)
+
+
+def times_text(n: int) -> str:
+    """``"once"``, ``"3 times"``."""
+    return "once" if n == 1 else f"{n} times"
 
 
 def started_text(header: Mapping[str, Any]) -> str:

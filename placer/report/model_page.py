@@ -12,18 +12,20 @@ from placer.report.answer import (
 )
 from placer.report.boundary import boundary_sentence, boundary_trials
 from placer.report.conditions import devices_table, facts_list
+from placer.report.contested import contest_blocks
 from placer.report.figures import split_text, strategy_text
+from placer.report.limits import limit_sentence, limits_table
 from placer.report.paths import without_folders
 from placer.report.table import plain
 from placer.report.tried import (
     excluded_table,
     failures,
+    interruptions,
     tried_table,
-    unanswered_sentence,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from placer.search.records import StudyRecord
 
@@ -32,7 +34,9 @@ Written by `placer report` from the journals of the searches; what is changed he
 hand is lost with the next one."""
 HOW_TO_READ = """\
 A dash is a figure that is not known. A split counts slots: the repeating layers and,
-as the very last slot, the output."""
+as the very last slot, the output. Where some experts are on the CPU, the other expert
+tensors are counted: on each GPU, or on all together where `-ot` puts some of them on
+another GPU than their layer."""
 ABOUT_FLAGS = "The flags of the launch, `-m` and the model aside, with `--fit off`:"
 ABOUT_MEMORY = """\
 MiB, a row for each source. *Formula* is arithmetic on the model's header, *dry run*
@@ -49,8 +53,15 @@ splits are those of the prefill and of the decode graph, once where they are equ
 ABOUT_TRIED = """\
 In the order of the launches. All figures are observed but *predicted*, which is decode
 t/s by the speed model."""
-ABOUT_FAILURES = "Neither fitted nor out of memory, so they say nothing about size:"
-ABOUT_EXCLUDED = "Not launched, because weights and context alone are too much:"
+ABOUT_FAILURES = "Neither fitted nor out of memory:"
+ABOUT_LIMITS = """\
+*Needed* is what the answer asks of each device, *next step* the least more of it that
+would make anything better by 1 %: both by the engine's dry run, or by formula. *Left*
+is what the device was seen to have left; with a pipeline, which gives up copies where
+room is short, it is not known. *Seen to refuse* is the least that a launch asked of it
+in all and did not get."""
+ABOUT_BOUNDARY = "Launches that ran out of memory, and how they differ from the answer:"
+ABOUT_EXCLUDED = "Not launched, because they take more than is free:"
 NO_BOUNDARY = "No launch of the search ran out of memory."
 
 
@@ -140,12 +151,27 @@ def _proof_blocks(study: StudyRecord, best: Mapping[str, Any]) -> Iterator[str]:
     yield "## Speed"
     yield ABOUT_SPEED
     yield speed_table(best)
+    beside = list(contest_blocks(study))
+    if beside:
+        yield "## Beside --fit and one GPU"
+        yield from beside
     yield "## Why not more"
     if study.end is not None and study.end["stopped"] is not None:
-        yield f"{outcome_sentence(study)} What is larger was not all tried."
+        yield f"{outcome_sentence(study)} What is better was not all tried."
+    limits = [] if study.end is None else study.end["limits"]
+    if limits:
+        yield ABOUT_LIMITS
+        yield limits_table(limits)
+        yield _list_text(plain(limit_sentence(limit)) for limit in limits)
     devices = study.header["devices"]
     sentences = [boundary_sentence(t, best, devices) for t in boundary_trials(study)]
-    yield "\n".join(f"- {sentence}" for sentence in sentences) or NO_BOUNDARY
+    if sentences:
+        yield ABOUT_BOUNDARY
+    yield _list_text(sentences) or NO_BOUNDARY
+
+
+def _list_text(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _tried_blocks(study: StudyRecord) -> Iterator[str]:
@@ -157,12 +183,11 @@ def _tried_blocks(study: StudyRecord) -> Iterator[str]:
     said = list(failures(study))
     if said:
         yield ABOUT_FAILURES
-        yield "\n".join(f"- {line}" for line in said)
+        yield _list_text(said)
     if study.skipped:
         yield ABOUT_EXCLUDED
         yield excluded_table(study)
-    if study.unanswered:
-        yield unanswered_sentence(study)
+    yield from interruptions(study)
 
 
 def _other_blocks(study: StudyRecord) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from placer.report.boundary import is_oom
@@ -13,6 +14,7 @@ from placer.report.figures import (
     rate_text,
     split_text,
     strategy_text,
+    times_text,
 )
 from placer.report.held import exhausted
 from placer.report.paths import without_folders
@@ -25,7 +27,7 @@ from placer.report.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from placer.search.records import StudyRecord
 
@@ -72,12 +74,45 @@ def excluded_table(study: StudyRecord) -> str:
 def failures(study: StudyRecord) -> Iterator[str]:
     """What is known of each launch that neither fitted nor ran out of memory."""
     for trial in study.trials:
-        if trial["verdict"] != "FITS" and not is_oom(trial):
-            said = ", ".join(map(code, evidence_lines(trial))) or "nothing was said"
-            yield f"Trial {trial['number']}, {plain(trial['verdict'])}: {said}"
+        if trial["verdict"] == "FITS" or is_oom(trial):
+            continue
+        said = ", ".join(map(code, evidence_lines(trial))) or "nothing was said"
+        cause = "" if trial["cause"] is None else f" ({plain(trial['cause'])})"
+        line = f"Trial {trial['number']}, {plain(trial['verdict'])}{cause}: {said}"
+        yield line + _again_text(study, trial)
 
 
-def unanswered_sentence(study: StudyRecord) -> str:
+def interruptions(study: StudyRecord) -> Iterator[str]:
+    """What became of a search that did not go through in one go, in sentences."""
+    resumed = [r for r in study.others if r["kind"] == "resumed"]
+    if resumed:
+        times = times_text(len(resumed))
+        yield f"The search was broken off and went on {times}."
+    # One that goes on again says again what it passes over.
+    yield from dict.fromkeys(
+        f"Not tried again, because {plain(record['why'])}: "
+        f"{code(_placement_text(record['args']))}."
+        for record in study.others
+        if record["kind"] == "passed-over"
+    )
+    if study.unanswered:
+        yield _unanswered_sentence(study)
+
+
+def _again_text(study: StudyRecord, trial: Mapping[str, Any]) -> str:
+    """Under which number the same was launched next, if it was."""
+    later = study.trials[study.trials.index(trial) + 1 :]
+    numbers = (t["number"] for t in later if t["args"] == trial["args"])
+    number = next(numbers, None)
+    return "" if number is None else f"; tried again as trial {number}"
+
+
+def _placement_text(args: Sequence[str]) -> str:
+    """The flags that place, which are the last of a launch."""
+    return shlex.join(args[args.index("-ngl") :])
+
+
+def _unanswered_sentence(study: StudyRecord) -> str:
     """The launches that were under way when the search ended."""
     numbers = ", ".join(map(str, study.unanswered))
     one = len(study.unanswered) == 1

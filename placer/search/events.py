@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,20 +30,27 @@ class StudyStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilySkipped:
-    """A strategy cannot work: weights and context alone are too much."""
+class StrategyExcluded:
+    """A strategy cannot work: by formula it takes more than is free.
+
+    Attributes:
+        strategy: which.
+        device: the only device that it would use, None for all of them.
+        short_bytes: what is missing, there or in all.
+    """
 
     strategy: Strategy
     device: str | None
     short_bytes: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyStarted:
-    """A strategy is being searched."""
-
-    strategy: Strategy
-    device: str | None
+    def record(self) -> dict[str, Any]:
+        """The event as the journal keeps it."""
+        return {
+            "strategy": self.strategy.value,
+            "device": self.device,
+            "short_bytes": self.short_bytes,
+            "source": "formula",
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +70,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialDone:
-    """A probe was answered."""
+    """A probe was answered, now or before the search was broken off."""
 
     trial: Trial
+    is_recalled: bool = False
 
 
-Event = StudyStarted | FamilySkipped | FamilyStarted | Launching | Progress | TrialDone
+Event = StudyStarted | StrategyExcluded | Launching | Progress | TrialDone

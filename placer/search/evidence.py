@@ -1,261 +1,164 @@
-"""What launches have taught about each device, as bytes it holds and refuses."""
+"""What launches have taught about each device: bytes it holds, refuses, has left."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from placer.units import MIB
 
-    from placer.plan import Family, Spread
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from placer.machine import Device, Machine
+
+# Readings of free memory are in whole MiB, and other programs breathe.
+SLACK_BYTES = 4 * MIB
+SLACK_SHARE = 1 / 512
+# Of what a device was believed to hold, so much at least is given up by a refusal:
+# going too far costs one launch, since what is left is read then; too little as many as
+# it takes.
+LEAST_SHARE = 1 / 16
 
 
 @dataclass(slots=True, kw_only=True)
 class DeviceEvidence:
-    """One device. A load is its weights and context; compute buffers come on top.
+    """One device. All figures are what the engine asks of it, in bytes.
 
     Attributes:
-        believed_bytes: the load that it should hold: the estimate's word, until a
-            launch contradicts it.
+        believed_bytes: what it should hold.
+        most_bytes: what it cannot hold more than, whatever is believed.
         unit_bytes: the smallest step that is worth a launch.
-        compute_bytes: compute buffers of the last launch.
-        compute_least_bytes: the smallest compute buffers of any launch beside a load.
-        held_bytes: the largest load that it was seen to hold, None before the first.
-        refused_bytes: the least that it was seen to refuse, load and compute buffers
-            together, None before the first.
+        slack_bytes: by what a reading of its memory may be off.
+        held_bytes: the most that it was seen to hold, under the whole proof.
+        refused_bytes: the least that it was seen to refuse, None before the first.
+        measured_bytes: what it was seen to hold and to have left; None where nobody
+            could say.
         surprises: how often a launch contradicted the belief.
     """
 
     believed_bytes: int
+    most_bytes: int
     unit_bytes: int
-    compute_bytes: int = 0
-    compute_least_bytes: int | None = None
-    held_bytes: int | None = None
+    slack_bytes: int = 0
+    held_bytes: int = 0
     refused_bytes: int | None = None
+    measured_bytes: int | None = None
     surprises: int = 0
 
     @property
-    def refused_load_bytes(self) -> int | None:
-        """The least load that no spread can put on it, None where none is known."""
-        if self.refused_bytes is None:
-            return None
-        return self.refused_bytes - (self.compute_least_bytes or 0)
+    def ceiling_bytes(self) -> int:
+        """What nothing that was seen excludes."""
+        known = [self.most_bytes]
+        if self.refused_bytes is not None:
+            known.append(self.refused_bytes - 1)
+        if self.measured_bytes is not None:
+            known.append(self.measured_bytes)
+        # What it was seen to hold stands against any reading.
+        return max(min(known), self.held_bytes)
 
-    def see(self, load_bytes: int, compute_bytes: int) -> None:
-        """A launch asked so much of it."""
-        self.compute_bytes = compute_bytes
-        if load_bytes:
-            least = self.compute_least_bytes
-            self.compute_least_bytes = min(least or compute_bytes, compute_bytes)
+    def hold(self, needs_bytes: int, left_bytes: int | None) -> None:
+        """It was seen to hold so much, and to have so much left where that is known."""
+        self.held_bytes = max(self.held_bytes, needs_bytes)
+        if left_bytes is not None and needs_bytes:
+            self._measured(needs_bytes + left_bytes)
+        elif needs_bytes > self.believed_bytes:
+            self._gallop(needs_bytes, 1)
+        self._between()
 
-    def hold(self, load_bytes: int, room_bytes: int | None) -> None:
-        """It was seen to hold this load, under a full context, with room left."""
-        self.held_bytes = max(self.held_bytes or 0, load_bytes)
-        if room_bytes is not None:
-            self.believed_bytes = load_bytes + room_bytes
-            return
-        if load_bytes > self.believed_bytes:
-            self._gallop(load_bytes, 1)
-        self._bisect()
-
-    def refuse(self, load_bytes: int, ceiling_bytes: int) -> None:
-        """It was seen to run out of memory under this load.
-
-        Args:
-            load_bytes: what it refused.
-            ceiling_bytes: what it cannot hold by what it was seen to ask for; less
-                than the load where memory ran out before all of it was asked for.
-        """
-        total = load_bytes + self.compute_bytes
+    def refuse(self, asked_bytes: int) -> None:
+        """It was seen to run out of memory when it had been asked for so much."""
         known = self.refused_bytes
-        self.refused_bytes = total if known is None else min(known, total)
-        if load_bytes <= self.believed_bytes:
-            self._gallop(ceiling_bytes, -1)
-        self._bisect()
+        self.refused_bytes = asked_bytes if known is None else min(known, asked_bytes)
+        if self.measured_bytes is not None:
+            self._measured(self.measured_bytes)
+        elif asked_bytes <= self.believed_bytes:
+            self._gallop(asked_bytes, -1)
+        self._between()
+
+    def _measured(self, n_bytes: int) -> None:
+        """A reading is believed, unless a refusal shows it to be off."""
+        if self.refused_bytes is not None and n_bytes >= self.refused_bytes:
+            n_bytes = self.refused_bytes - self.slack_bytes
+        self.measured_bytes = max(n_bytes, self.held_bytes)
+        self.believed_bytes = self.measured_bytes
 
     def _gallop(self, from_bytes: int, direction: int) -> None:
-        """One unit away from what was seen, then two more, then four more..."""
-        self.surprises += 1
-        step = (2**self.surprises - 1) * self.unit_bytes
-        self.believed_bytes = max(from_bytes + direction * step, 0)
+        """One step away from what was seen, then four more, then sixteen more...
 
-    def _bisect(self) -> None:
-        """Once the estimate was wrong, both sides being seen, believe in the middle."""
-        if self.surprises and self.held_bytes is not None:
-            if self.refused_load_bytes is not None:
-                self.believed_bytes = (self.held_bytes + self.refused_load_bytes) // 2
-            self.believed_bytes = max(self.believed_bytes, self.held_bytes)
+        Down to half of it at most.
+        """
+        self.surprises += 1
+        step = max(self.unit_bytes, int(from_bytes * LEAST_SHARE))
+        n = (4**self.surprises - 1) // 3
+        self.believed_bytes = max(from_bytes + direction * n * step, from_bytes // 2)
+
+    def _between(self) -> None:
+        """Never below what it held; in the middle where nothing was measured."""
+        is_blind = self.measured_bytes is None and self.surprises
+        if is_blind and self.held_bytes and self.refused_bytes is not None:
+            self.believed_bytes = (self.held_bytes + self.refused_bytes) // 2
+        self.believed_bytes = max(self.believed_bytes, self.held_bytes)
+
+
+def slack_bytes(device: Device) -> int:
+    """By what a reading of the device's memory may be off."""
+    return max(SLACK_BYTES, int(device.total_bytes * SLACK_SHARE))
 
 
 class Evidence:
-    """All devices, and what to launch next.
+    """All devices.
 
     Args:
-        family: the strategy that is searched.
-        believed: for each device, the bytes of weights and context it should hold.
+        machine: the devices, with what they have free.
+        unit_bytes: the smallest step on each that is worth a launch.
     """
 
-    def __init__(self, family: Family, believed: Sequence[int]) -> None:
-        self._family = family
-        self._refused: dict[Spread, int] = {}
-        self.devices = [
-            DeviceEvidence(believed_bytes=n_bytes, unit_bytes=family.unit_bytes(index))
-            for index, n_bytes in enumerate(believed)
-        ]
-
-    def hold(
-        self, spread: Spread, compute: Sequence[int], room: Sequence[int | None]
-    ) -> None:
-        """The spread was seen to fit.
-
-        Args:
-            spread: what was launched.
-            compute: its compute buffers.
-            room: bytes that each device had left, None where nobody said.
-        """
-        loads = self._see(spread, compute)
-        for device, load, n_bytes in zip(self.devices, loads, room, strict=True):
-            device.hold(load, n_bytes)
-
-    def refuse(
-        self, spread: Spread, compute: Sequence[int], index: int, not_asked_bytes: int
-    ) -> None:
-        """The spread was seen to be too much for a device.
-
-        Args:
-            spread: what was launched.
-            compute: its compute buffers.
-            index: the device.
-            not_asked_bytes: what the device had not been asked for by then.
-        """
-        load = self._see(spread, compute)[index]
-        self._refused[spread] = index
-        self.devices[index].refuse(load, load - not_asked_bytes)
-
-    def _see(self, spread: Spread, compute: Sequence[int]) -> tuple[int, ...]:
-        loads = self._family.loads(spread)
-        for device, load, n_bytes in zip(self.devices, loads, compute, strict=True):
-            device.see(load, n_bytes)
-        return loads
-
-    def next_spread(self, best: Spread | None) -> Spread | None:
-        """What to launch: the believed best, else the least step beyond it.
-
-        None when every spread better than ``best`` is refused by what was seen: then
-        ``best`` is the largest, and a failed launch shows it for each device.
-        """
-        allowed = [
-            most if d.refused_load_bytes is None else d.refused_load_bytes - 1
-            for d, most in zip(self.devices, self._family.everything, strict=True)
-        ]
-        while True:
-            spread = self._next_within(allowed, best)
-            if spread is None or spread not in self._refused:
-                return spread
-            # Refused under larger compute buffers than the least that were seen.
-            index = self._refused[spread]
-            allowed[index] = self._family.loads(spread)[index] - 1
-
-    def _next_within(self, allowed: list[int], best: Spread | None) -> Spread | None:
-        # Below 0 a device has no room for its compute buffers alone, not even empty.
-        if min(allowed) < 0 or not self._improves(allowed, best):
-            return None
-        believed = [
-            min(d.believed_bytes, most)
-            for d, most in zip(self.devices, allowed, strict=True)
-        ]
-        if self._improves(believed, best):
-            return self._roomiest(believed)
-        return self._least_step(believed, allowed, best)
-
-    def _roomiest(self, capacities: list[int]) -> Spread | None:
-        """Of the best spreads for the capacities, the one that leaves most room."""
-        best = self._family.best(capacities)
-        if best is None:
-            return None
-        value = self._family.value(best)
-
-        def is_worse(room: int) -> bool:
-            tighter = self._family.best([n - room for n in capacities])
-            return tighter is None or self._family.value(tighter) < value
-
-        room = _first(max(capacities) + 1, is_worse) - 1
-        return self._family.best([n - room for n in capacities])
-
-    def _least_step(
-        self, believed: list[int], allowed: list[int], best: Spread | None
-    ) -> Spread | None:
-        """The improvement that asks least of one device beyond what is believed.
-
-        It is one that this device should refuse before any other does, so that a
-        refusal excludes as much as it can.
-        """
-        within = [
-            b if d.refused_bytes is None else most
-            for d, b, most in zip(self.devices, believed, allowed, strict=True)
-        ]
-        for others in (within, believed):
-            for index in reversed(range(len(others))):
-                capacities = [*others]
-                capacities[index] = allowed[index]
-                least = self._least_for(index, capacities, best)
-                if least is not None:
-                    return least
-        return self._family.best(allowed)
-
-    def _least_for(
-        self, index: int, capacities: list[int], best: Spread | None
-    ) -> Spread | None:
-        """The improvement that asks least of a device, and that it should refuse."""
-
-        def spread_of(load_bytes: int) -> Spread | None:
-            capacities[index] = load_bytes
-            return self._family.best(capacities)
-
-        def tells(load_bytes: int) -> bool:
-            spread = spread_of(load_bytes)
-            return (
-                spread is not None
-                and self._is_better(spread, best)
-                and self._should_refuse(spread) == index
+    def __init__(self, machine: Machine, unit_bytes: Sequence[int]) -> None:
+        self.devices = []
+        for device, unit in zip(machine.devices, unit_bytes, strict=True):
+            slack = slack_bytes(device)
+            self.devices.append(
+                DeviceEvidence(
+                    believed_bytes=device.usable_bytes,
+                    most_bytes=device.free_bytes + slack,
+                    unit_bytes=unit,
+                    slack_bytes=slack,
+                )
             )
 
-        if not tells(capacities[index]):
-            return None
-        return spread_of(_first(capacities[index], tells))
+    @property
+    def believed(self) -> list[int]:
+        """What each device should hold, as far as nothing excludes it."""
+        return [min(d.believed_bytes, d.ceiling_bytes) for d in self.devices]
 
-    def _should_refuse(self, spread: Spread) -> int | None:
-        """The device that should run out first.
+    @property
+    def ceilings(self) -> list[int]:
+        """What nothing excludes that each device holds."""
+        return [d.ceiling_bytes for d in self.devices]
 
-        All are asked for weights, then all for context, then for compute buffers.
+    def hold(self, needs: Sequence[int], left: Sequence[int | None]) -> None:
+        """A launch was seen to fit.
+
+        Args:
+            needs: bytes that it took of each device.
+            left: bytes that each device had left, None where nobody said.
         """
-        loads, contexts = self._family.loads(spread), self._family.contexts(spread)
-        over = []
-        for index, device in enumerate(self.devices):
-            excess = loads[index] - device.believed_bytes
-            in_load = excess > device.compute_bytes
-            in_weights = excess > device.compute_bytes + contexts[index]
-            if excess > 0:
-                over.append((not in_weights, not in_load, index))
-        return min(over)[-1] if over else None
+        for device, n_bytes, room in zip(self.devices, needs, left, strict=True):
+            device.hold(n_bytes, room)
 
-    def _improves(self, capacities: Sequence[int], best: Spread | None) -> bool:
-        spread = self._family.best(capacities)
-        return spread is not None and self._is_better(spread, best)
+    def refuse(self, index: int, asked_bytes: int) -> None:
+        """A device was seen to run out of memory.
 
-    def _is_better(self, spread: Spread, best: Spread | None) -> bool:
-        value = self._family.value
-        return best is None or value(spread) > value(best)
-
-
-def _first(most: int, holds: Callable[[int], bool]) -> int:
-    """The least number from 1 to ``most`` for which it holds, ``most`` being one."""
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle
-    return high
+        What one device hides the others may hide too: those of which nothing is known
+        are believed to hold as much less.
+        """
+        device = self.devices[index]
+        before = device.believed_bytes
+        device.refuse(asked_bytes)
+        if not before or device.believed_bytes >= before:
+            return
+        for other in self.devices:
+            if other is not device and not (other.held_bytes or other.surprises):
+                share = device.believed_bytes / before
+                other.believed_bytes = int(other.believed_bytes * share)

@@ -39,7 +39,7 @@ class Forecast:
         """
         machine = self.test.machine
         read = predict(self._empty, placement, machine, pipelined=False)
-        said = predict(self._behind, placement, machine, pipelined=False)
+        said = predict(self.table, placement, machine, pipelined=False)
         return replace(said, prefill=read.prefill)
 
     @cached_property
@@ -47,7 +47,8 @@ class Forecast:
         return self._at(0)
 
     @cached_property
-    def _behind(self) -> CostTable:
+    def table(self) -> CostTable:
+        """What everything costs while that slot decodes."""
         return self._at(self.prompt_tokens)
 
     def _at(self, depth: int) -> CostTable:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "trials.jsonl"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Journal:
     """An append-only file of records.
+
+    A torn last line of an earlier search is cut off: what was being written when that
+    died was never true.
 
     Args:
         folder: made if it is not there.
@@ -37,8 +40,15 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab")
+            self._cut_torn()
         except OSError as error:
             raise _unwritable(self.path, error) from None
+
+    def _cut_torn(self) -> None:
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            self._file.truncate(whole)
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
         """Write one record and see it on disk.

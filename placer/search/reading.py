@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
+from placer.engine.doubts import spilled
 from placer.engine.judge import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from placer.engine.judge import Verdict
     from placer.engine.log import BreakdownRow
-    from placer.machine import Machine
-    from placer.memory import MemoryEstimate
+    from placer.engine.observation import Observation
+    from placer.machine import Device, Machine
     from placer.search.trial import Probe, Trial
-
-
-def compute_bytes(probe: Probe) -> list[int]:
-    """Compute buffers of each device, by the best word on them."""
-    return [device.compute_bytes or 0 for device in _estimate(probe).devices]
 
 
 def not_asked_bytes(trial: Trial, device: int) -> int:
@@ -23,7 +23,7 @@ def not_asked_bytes(trial: Trial, device: int) -> int:
 
     Weights come first, then the context, then compute buffers.
     """
-    held = _estimate(trial.probe).devices[device]
+    held = (trial.probe.dry_run or trial.probe.formula).devices[device]
     if trial.verdict.outcome is Outcome.OOM_WEIGHTS:
         return (held.context_bytes or 0) + (held.compute_bytes or 0)
     if trial.verdict.outcome is Outcome.OOM_CONTEXT:
@@ -31,25 +31,73 @@ def not_asked_bytes(trial: Trial, device: int) -> int:
     return 0
 
 
-def room_bytes(trial: Trial, machine: Machine) -> list[int | None]:
-    """What each device had left in the end, None where the engine cannot say.
+def left_bytes(trial: Trial, machine: Machine) -> list[int | None]:
+    """What each device had left under the launch, None where nobody can say.
 
-    A pipeline holds copies that it gives up when room is short, so that what it
-    leaves says too little.
+    The engine's last table says it at the end, the samples of what the process held
+    at the worst. A pipeline holds copies that it gives up when room is short, so that
+    what it leaves says too little.
     """
-    facts = trial.observation.facts
-    rows = {} if facts.pipelined else {row.device: row for row in facts.breakdown}
-    return [_credible_room(rows.get(device.name)) for device in machine.devices]
+    facts, seen = trial.observation.facts, trial.observation
+    if facts.pipelined:
+        return [None] * len(machine.devices)
+    rows = {row.device: row for row in facts.breakdown}
+    found = []
+    for index, device in enumerate(machine.devices):
+        left = _credible_left(rows.get(device.name))
+        if seen.peak_bytes is not None and left is not None:
+            left = min(left, seen.free_bytes[index] - seen.peak_bytes[index])
+        found.append(left)
+    return found
 
 
-def _credible_room(row: BreakdownRow | None) -> int | None:
+def with_doubts(
+    verdict: Verdict, probe: Probe, seen: Observation, earlier: Sequence[Trial]
+) -> Verdict:
+    """SPILLED in the place of a fit that is far slower than other fits would have it.
+
+    Args:
+        verdict: on the launch.
+        probe: what was asked, with the speed that was predicted.
+        seen: of the launch.
+        earlier: launches of the same search.
+    """
+    paces = [
+        trial.decode_tokens_per_s / trial.probe.speed.decode.mid
+        for trial in earlier
+        if trial.verdict.outcome is Outcome.FITS
+        and trial.probe.speed is not None
+        and trial.decode_tokens_per_s is not None
+    ]
+    if not paces or probe.speed is None or seen.single is None:
+        return verdict
+    return spilled(
+        verdict,
+        what="decode",
+        measured=seen.single.decoded_tokens_per_s,
+        predicted=probe.speed.decode.low,
+        reference=median(paces),
+    )
+
+
+def blamed(trial: Trial, machine: Machine, needs: Sequence[int]) -> int:
+    """The device that ran out; the tightest one where the log names none."""
+    for index, device in enumerate(machine.devices):
+        if trial.verdict.device in (device.name, device.buffer_type):
+            return index
+    return tightest(machine.devices, needs)
+
+
+def tightest(devices: Sequence[Device], needs: Sequence[int]) -> int:
+    """The device that has least left under these needs."""
+    room = [d.free_bytes - n for d, n in zip(devices, needs, strict=True)]
+    return room.index(min(room))
+
+
+def _credible_left(row: BreakdownRow | None) -> int | None:
     """None from a driver that does not count what is used."""
     if row is None or row.free_bytes is None or row.total_bytes is None:
         return None
     used = row.total_bytes - row.free_bytes
     held = row.model_bytes + row.context_bytes + row.compute_bytes
     return row.free_bytes if used >= held else None
-
-
-def _estimate(probe: Probe) -> MemoryEstimate:
-    return probe.dry_run or probe.formula

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,11 @@ from placer.errors import InputError, JournalError
 from placer.search.journal import FILE_NAME, SCHEMA, read_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+STEPS = frozenset({"study", "resumed", "launching", "trial", "end"})
+OWN_KINDS = (STEPS - {"resumed"}) | {"skipped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +26,33 @@ class StudyRecord:
         header: the ``study`` record: profile, model, workload, devices, engine.
         skipped: strategies that were excluded by formula.
         trials: every answered launch, in order.
-        unanswered: numbers of launches that were under way when placer was killed.
+        in_flight: records of launches that were under way when placer was killed.
         end: the ``end`` record, None where there is none.
+        others: records of other kinds, in order.
     """
 
     folder: Path
     header: dict[str, Any]
     skipped: tuple[dict[str, Any], ...]
     trials: tuple[dict[str, Any], ...]
-    unanswered: tuple[int, ...]
+    in_flight: tuple[dict[str, Any], ...]
     end: dict[str, Any] | None
+    others: tuple[dict[str, Any], ...] = ()
 
     @property
     def profile(self) -> str:
         """The profile that was searched for."""
         return str(self.header.get("profile", self.folder.parent.name))
+
+    @property
+    def unanswered(self) -> tuple[int, ...]:
+        """Numbers of the launches that were under way when placer was killed."""
+        return tuple(record["number"] for record in self.in_flight)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the search came to its end, and not merely to an end."""
+        return self.end is not None and self.end["stopped"] is None
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -71,17 +88,29 @@ def read_study(folder: Path) -> StudyRecord:
             hint="move it away and search again",
         )
     trials = tuple(r for r in records if r["kind"] == "trial")
-    answered = {t["number"] for t in trials}
-    launched = [r["number"] for r in records if r["kind"] == "launching"]
-    ends = [r for r in records if r["kind"] == "end"]
+    # An end that something came after was none: the search went on.
+    last = next((r for r in reversed(records) if r["kind"] in STEPS), headers[0])
     return StudyRecord(
         folder=folder,
         header=headers[0],
-        skipped=tuple(r for r in records if r["kind"] == "skipped"),
+        skipped=_each_once(r for r in records if r["kind"] == "skipped"),
         trials=trials,
-        unanswered=tuple(n for n in launched if n not in answered),
-        end=ends[-1] if ends else None,
+        in_flight=tuple(_unanswered(records)),
+        end=last if last["kind"] == "end" else None,
+        others=tuple(r for r in records if r["kind"] not in OWN_KINDS),
     )
+
+
+def _unanswered(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Launches without a trial, those that were made again later left out."""
+    launched = {r["number"]: r for r in records if r["kind"] == "launching"}
+    answered = {r["number"] for r in records if r["kind"] == "trial"}
+    yield from (r for number, r in launched.items() if number not in answered)
+
+
+def _each_once(records: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """A search that went on says again what it excludes."""
+    return tuple({json.dumps(r, sort_keys=True): r for r in records}.values())
 
 
 def study_folders(logs: Path, profile: str | None = None) -> tuple[Path, ...]:

@@ -1,71 +1,89 @@
-"""Ask, probe, judge, record: to the largest placement that was seen to fit."""
+"""Plan, probe, judge, learn: to the best placement that was seen to fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from placer.engine.dryrun import dry_run
 from placer.engine.judge import Outcome, Verdict, judge
 from placer.errors import InputError, PlacerError, SearchError
-from placer.memory import MemoryEstimate, estimate_memory
-from placer.placement import Placement, Workload, placement_args
-from placer.plan.settle import families_for, formula_compute, formula_of, settle
+from placer.placement import Placement, placement_args
+from placer.plan import Choice, experts_kept, strategy_of
 from placer.search.events import (
     Event,
-    FamilySkipped,
-    FamilyStarted,
     Launching,
     Progress,
     TrialDone,
 )
 from placer.search.evidence import Evidence
-from placer.search.reading import compute_bytes, not_asked_bytes, room_bytes
+from placer.search.exclude import too_big
+from placer.search.limits import Limit, limits_of, next_step
+from placer.search.pace import Pacing
+from placer.search.reading import (
+    blamed,
+    left_bytes,
+    not_asked_bytes,
+    tightest,
+    with_doubts,
+)
 from placer.search.trial import Probe, Trial, probe_record, trial_record
 from placer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from placer.engine.loadtest import LoadProgress, LoadTest
     from placer.machine import Machine
     from placer.model import ModelShape
-    from placer.plan import Family, Spread
+    from placer.placement import Workload
     from placer.search.forecast import Forecast
     from placer.search.journal import Journal
+    from placer.search.planning import Planning
+    from placer.search.recall import Recall
 
-# Dry runs at most until spread and compute buffers agree.
-DRY_RUNS = 6
-PORT_ATTEMPTS = 3
+# Dry runs at most before a launch.
+DRY_RUNS = 4
+ATTEMPTS = 3
+TOOK_DOWN = "the machine went down while it was tried"
+# A search that needs more is not learning anything.
+LAUNCHES_MAX = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The largest placement that was seen to fit.
+    """The best placement that was seen to fit.
 
     Attributes:
         trial: the launch that proved it.
-        boundary: launches that ran out of memory one step beyond it.
+        boundary: launches that ran out of memory.
         trials: every launch, in order.
-        stopped: why the search ended early, None where the boundary is complete.
+        limits: why each device takes no more.
+        stopped: why the search ended early, None where nothing better is left.
     """
 
     trial: Trial
     boundary: tuple[Trial, ...]
     trials: tuple[Trial, ...]
+    limits: tuple[Limit, ...]
     stopped: str | None
 
 
 @dataclass(kw_only=True)
 class Search:
-    """One search, over all strategies in order of preference.
+    """One search.
 
     Attributes:
         test: what is asked of every launch.
+        model_path: of the model.
         extra_args: the user's own flags, passed through.
         journal: where everything is written before the next launch.
         on_event: told of all that happens.
+        planning: says what is best within what each device holds.
         forecast: says how fast a launch will be; None to go without.
+        by_launch: whether one step more is launched on every device, to see it run out
+            of memory, and not only where what it had left does not tell.
+        recall: the launches of the same search before it was broken off.
+        boot: what tells this start of the machine from others, for the record.
     """
 
     test: LoadTest
@@ -73,236 +91,290 @@ class Search:
     extra_args: tuple[str, ...]
     journal: Journal
     on_event: Callable[[Event], None]
+    planning: Planning
     forecast: Forecast | None = None
+    by_launch: bool = False
+    recall: Recall | None = None
+    boot: str | None = None
     best: Trial | None = None
     trials: list[Trial] = field(default_factory=list)
-    shortfalls: list[FamilySkipped] = field(default_factory=list)
+    cost: float | None = None
+    _refused: dict[Placement, int] = field(default_factory=dict)
+    _recalled: list[Trial] = field(default_factory=list)
+    _evidence: Evidence = field(init=False)
+    _pacing: Pacing = field(init=False)
+    _held: dict[Placement, Trial] = field(default_factory=dict)
+    _purpose: str = "the plan's answer"
+
+    def __post_init__(self) -> None:
+        machine, forecast = self.test.machine, self.forecast
+        self._evidence = Evidence(machine, self.planning.unit_bytes)
+        table = None if forecast is None else forecast.table
+        self._pacing = Pacing(self.planning, table, machine)
 
     def run(self) -> Found:
-        """The first strategy that fits at all, at its largest.
+        """Launch the best that is believed to fit, until nothing better is left.
 
         Raises:
-            SearchError: nothing was seen to fit; says the nearest miss.
+            SearchError: nothing was seen to fit; says what is missing.
+            InputError: the engine refuses a flag.
         """
-        shape, workload = self.test.shape, self.test.workload
-        for family in families_for(shape, workload, self.test.machine):
-            found = self._search_family(family)
-            if found is not None:
-                return found
-        raise SearchError(
-            f"no placement of {shape.name} was seen to fit{self._nearest_miss()}",
-            hint="lower --ctx, -ub or the cache types, or free memory",
+        for excluded in too_big(self.planning, self.test.machine):
+            self.journal.append("skipped", excluded.record())
+            self.on_event(excluded)
+        stopped = None
+        while stopped is None:
+            choice = self._next() or self._contrast() or self._beyond()
+            if choice is None:
+                break
+            trial = self._launch(choice)
+            stopped = self._learn(choice, trial)
+        return self._found(stopped)
+
+    def _next(self) -> Choice | None:
+        """What to launch; what the engine's dry run says of it may change that."""
+        for _ in range(DRY_RUNS):
+            choice = self._choose()
+            while choice is not None and self._took_down(choice):
+                choice = self._choose()
+            if choice is None or self.planning.has_asked(choice.placement):
+                break
+            if self.planning.ask(choice.placement) is None:
+                break
+        return choice
+
+    def _contrast(self) -> Choice | None:
+        """What tells how fast a device is whose speed nobody knows."""
+        found = self._pacing.contrast(self._evidence.believed)
+        if found is None or found[0].placement in {**self._held, **self._refused}:
+            return None
+        choice, device = found
+        if self._took_down(choice):
+            return None
+        self._purpose = f"how fast {self.test.machine.devices[device].name} is"
+        return choice
+
+    def _took_down(self, choice: Choice) -> bool:
+        """Whether the whole machine went down under it: it is not tried again."""
+        placement = choice.placement
+        if self.recall is None or self._args(placement) not in self.recall.took_down:
+            return False
+        needs, devices = self.planning.needs(placement), self.test.machine.devices
+        index = tightest(devices, needs)
+        self._refused[placement] = index
+        self._evidence.refuse(index, needs[index])
+        self.journal.append(
+            "passed-over", {"args": list(self._args(placement)), "why": TOOK_DOWN}
+        )
+        return True
+
+    def _args(self, placement: Placement) -> tuple[str, ...]:
+        """The flags of its launch."""
+        test = self.test
+        return launch_args(
+            self.model_path,
+            test.workload,
+            self.extra_args,
+            placement,
+            test.shape,
+            test.machine,
         )
 
-    def _search_family(self, family: Family) -> Found | None:
-        device = self._device_name(family.device)
-        short = self._short_bytes(family)
-        if short > 0:
-            skipped = FamilySkipped(
-                strategy=family.strategy, device=device, short_bytes=short
-            )
-            self.shortfalls.append(skipped)
-            self.journal.append(
-                "skipped",
-                {
-                    "strategy": family.strategy.value,
-                    "device": device,
-                    "short_bytes": short,
-                    "source": "formula",
-                },
-            )
-            self.on_event(skipped)
-            return None
-        self.on_event(FamilyStarted(strategy=family.strategy, device=device))
-        return FamilySearch(search=self, family=family).run()
+    def _choose(self) -> Choice | None:
+        """The believed best, else the least step beyond it that nothing excludes."""
+        evidence, planning, cost = self._evidence, self.planning, self.cost
+        ceilings = evidence.ceilings
+        while True:
+            pairs = zip(evidence.believed, ceilings, strict=True)
+            believed = [min(pair) for pair in pairs]
+            choice = planning.cheaper(believed, cost)
+            if choice is None:
+                choice = self._overlooked(believed) or self._step(believed, ceilings)
+            if choice is None or choice.placement in self._held:
+                return None
+            if choice.placement not in self._refused:
+                return choice
+            # Refused under another word on its compute buffers.
+            index = self._refused[choice.placement]
+            ceilings[index] = planning.needs(choice.placement)[index] - 1
 
-    def launch(self, family: Family, spread: Spread, purpose: str) -> Trial:
+    def _overlooked(self, believed: list[int]) -> Choice | None:
+        """What is found only where there seems to be more room, and needs none of it.
+
+        The planner packs beside one guess of compute buffers, and some placements
+        take less.
+        """
+        if self.cost is None:
+            return None
+        for index in range(len(believed)):
+            choice = next_step(self._evidence, self.planning, index, self.cost)
+            if choice is None or choice.placement in {**self._held, **self._refused}:
+                continue
+            if self.planning.fits(choice.placement, believed):
+                return choice
+        return None
+
+    def _step(self, believed: list[int], ceilings: list[int]) -> Choice | None:
+        """The least step on one device, so that a refusal says most; else on all."""
+        planning, cost = self.planning, self.cost
+        if planning.cheaper(ceilings, cost) is None:
+            return None
+        for index in reversed(range(len(believed))):
+            one = [*believed]
+            one[index] = ceilings[index]
+            choice = planning.step(believed, one, cost)
+            if choice is not None:
+                return choice
+        return planning.step(believed, ceilings, cost)
+
+    def _beyond(self) -> Choice | None:
+        """One step more on a device that was not seen to refuse one, where asked."""
+        if not self.by_launch or self.cost is None:
+            return None
+        for index, device in enumerate(self._evidence.devices):
+            choice = next_step(self._evidence, self.planning, index, self.cost)
+            if choice is None or choice.placement in self._refused:
+                continue
+            needs, known = self.planning.needs(choice.placement), device.refused_bytes
+            is_new = known is None or needs[index] < known
+            if is_new and not self._took_down(choice):
+                return choice
+        return None
+
+    def _learn(self, choice: Choice, trial: Trial) -> str | None:
+        """Take in what a launch showed; why the search cannot go on, or None."""
+        outcome, test = trial.verdict.outcome, self.test
+        needs = self.planning.needs(choice.placement)
+        if outcome is Outcome.FITS:
+            self._held[choice.placement] = trial
+            self._evidence.hold(needs, left_bytes(trial, test.machine))
+            self._rank(choice.placement, trial.decode_tokens_per_s)
+        elif outcome.says_size:
+            index = blamed(trial, test.machine, needs)
+            self._refused[choice.placement] = index
+            asked = needs[index] - not_asked_bytes(trial, index)
+            self._evidence.refuse(index, max(asked, 1))
+        else:
+            return _why(trial.verdict)
+        self._purpose = "the next smaller" if self.best is None else "one step more"
+        if len(self.trials) >= LAUNCHES_MAX:
+            return f"{LAUNCHES_MAX} launches have not settled it"
+        return None
+
+    def _rank(self, placement: Placement, tokens_per_s: float | None) -> None:
+        """The best of those that fitted, by what is known of the devices by now."""
+        self._pacing.learn(placement, tokens_per_s)
+        best = min(self._held, key=self.planning.cost)
+        self.best, self.cost = self._held[best], self.planning.cost(best)
+
+    def _launch(self, choice: Choice) -> Trial:
+        """Ask it, again where somebody took its port or its memory meanwhile."""
+        for _ in range(ATTEMPTS):
+            trial = self.launch(choice.placement, self._purpose)
+            spoiled = trial.verdict.outcome is Outcome.SPOILED
+            if not (trial.observation.facts.port_taken or spoiled):
+                break
+        return trial
+
+    def launch(self, placement: Placement, purpose: str) -> Trial:
         """Ask one probe: written down before, judged and written down after."""
-        number = len(self.trials) + 1
-        probe = self.probe(family, spread, number, purpose)
-        self.journal.append("launching", probe_record(probe))
+        probe = self._probe(placement, len(self.trials) + 1, purpose)
+        known = None if self.recall is None else self.recall.trial(probe)
+        if known is not None:
+            self._recalled.append(known)
+        trial = known or self._asked(probe)
+        self.trials.append(trial)
+        self.on_event(TrialDone(trial=trial, is_recalled=known is not None))
+        return trial
+
+    def is_recalled(self, trial: Trial) -> bool:
+        """Whether it was launched before this search was broken off."""
+        return any(trial is known for known in self._recalled)
+
+    def _asked(self, probe: Probe) -> Trial:
+        record = probe_record(probe)
+        self.journal.append("launching", {**record, "boot": self.boot})
         self.on_event(Launching(probe=probe))
 
         def show(progress: LoadProgress) -> None:
             self.on_event(Progress(probe=probe, progress=progress))
 
-        log_path = self.journal.log_path(f"{number:03d}")
-        observation = self.test.observe(probe.args, log_path=log_path, on_progress=show)
-        verdict = judge(observation, self.test.machine, self.test.proof)
+        log_path = self.journal.log_path(f"{probe.number:03d}")
+        test = self.test
+        observation = test.observe(probe.args, log_path=log_path, on_progress=show)
+        verdict = judge(observation, test.machine, test.proof)
+        if not self._pacing.unknown:
+            verdict = with_doubts(verdict, probe, observation, self.trials)
         trial = Trial(probe=probe, observation=observation, verdict=verdict)
-        self.trials.append(trial)
         self.journal.append("trial", trial_record(trial))
-        self.on_event(TrialDone(trial=trial))
         return trial
 
-    def probe(self, family: Family, spread: Spread, number: int, purpose: str) -> Probe:
+    def _probe(self, placement: Placement, number: int, purpose: str) -> Probe:
         """The question, with what formula and dry run say to it."""
-        placement = family.placement(spread)
         test = self.test
         return Probe(
             number=number,
-            strategy=family.strategy,
-            spread=spread,
+            strategy=strategy_of(placement, test.shape),
             placement=placement,
+            kept=experts_kept(placement, test.shape),
             args=self._args(placement),
-            formula=estimate_memory(test.shape, test.workload, placement, test.machine),
-            dry_run=self.dry_run(placement, f"{number:03d}-dry-run"),
+            formula=self.planning.formula(placement),
+            dry_run=self.planning.ask(placement),
             purpose=purpose,
             speed=None if self.forecast is None else self.forecast.speed(placement),
         )
 
-    def dry_run(self, placement: Placement, name: str) -> MemoryEstimate | None:
-        """What the engine says that the placement would hold.
-
-        Raises:
-            MachineError: it leaves out a device that the placement counts on.
-        """
-        return dry_run(
-            self.test.runner,
-            self._args(placement),
-            self.test.machine,
-            log_path=self.journal.log_path(name),
-        )
-
-    def _args(self, placement: Placement) -> tuple[str, ...]:
-        return launch_args(
-            self.model_path,
-            self.test.workload,
-            self.extra_args,
-            placement,
-            self.test.shape,
-            self.test.machine,
-        )
-
-    def _short_bytes(self, family: Family) -> int:
-        """By how much weights and context alone exceed what is free; 0 if they fit."""
-        free = [device.free_bytes for device in self.test.machine.devices]
-        if family.best(free) is not None:
-            return 0
-        low, high = 0, max(family.everything)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if family.best([f + middle for f in free]) is None:
-                low = middle
-            else:
-                high = middle
-        return high
-
-    def _device_name(self, index: int | None) -> str | None:
-        return None if index is None else self.test.machine.devices[index].name
-
-    def _nearest_miss(self) -> str:
-        misses = [s for s in self.shortfalls if s.short_bytes]
-        if not misses:
-            return ""
-        least = min(misses, key=lambda s: s.short_bytes)
-        where = f" on {least.device}" if least.device else " on each device"
-        return (
-            f": the nearest miss is {least.strategy.title}, "
-            f"{size_text(least.short_bytes)} short{where} by formula"
-        )
-
-
-@dataclass(kw_only=True)
-class FamilySearch:
-    """The search of one strategy."""
-
-    search: Search
-    family: Family
-    best: Trial | None = None
-    stopped: str | None = None
-    trials: list[Trial] = field(default_factory=list)
-
-    def run(self) -> Found | None:
-        """Its largest member that was seen to fit, None if none was."""
-        evidence = Evidence(self.family, self._believed())
-        while True:
-            spread = evidence.next_spread(self._best_spread())
-            if spread is None:
-                return self._found()
-            trial = self._launch(spread)
-            compute = compute_bytes(trial.probe)
-            if trial.verdict.outcome is Outcome.FITS:
-                self.best = self.search.best = trial
-                evidence.hold(
-                    spread, compute, room_bytes(trial, self.search.test.machine)
-                )
-            elif trial.verdict.outcome.is_oom:
-                index = self._blamed(trial)
-                not_asked = not_asked_bytes(trial, index)
-                evidence.refuse(spread, compute, index, not_asked)
-            else:
-                self.stopped = _why(trial.verdict)
-                return self._found()
-
-    def _launch(self, spread: Spread) -> Trial:
-        purpose = "the plan's answer" if not self.trials else "the next smaller"
-        if self.best is not None:
-            purpose = "one step more"
-        for _ in range(PORT_ATTEMPTS):
-            trial = self.search.launch(self.family, spread, purpose)
-            self.trials.append(trial)
-            if not trial.observation.facts.port_taken:
-                break
-        return trial
-
-    def _found(self) -> Found | None:
-        if self.best is None and self.stopped is None:
-            return None
+    def _found(self, stopped: str | None) -> Found:
         if self.best is None:
-            raise self._stop()
+            raise self._nothing(stopped)
         return Found(
             trial=self.best,
-            boundary=tuple(t for t in self.trials if t.verdict.outcome.is_oom),
-            trials=tuple(self.search.trials),
-            stopped=self.stopped,
+            boundary=tuple(t for t in self.trials if _is_refusal(t.verdict.outcome)),
+            trials=tuple(self.trials),
+            limits=self._limits(),
+            stopped=stopped,
         )
 
-    def _stop(self) -> PlacerError:
+    def _limits(self) -> tuple[Limit, ...]:
+        """Why each device takes no more than the answer asks of it."""
+        if self.best is None or self.cost is None:
+            return ()
+        return limits_of(
+            [device.name for device in self.test.machine.devices],
+            self._evidence,
+            self.planning,
+            self.planning.needs(self.best.probe.placement),
+            self.cost,
+        )
+
+    def _nothing(self, stopped: str | None) -> PlacerError:
         """Why there is no answer, as an error: a refused flag is the user's."""
-        refused = self.trials[-1].verdict.outcome is Outcome.REFUSED
-        if refused and not self.trials[-1].observation.facts.port_taken:
+        if stopped is None:
+            return self._too_big()
+        last = self.trials[-1]
+        if (
+            last.verdict.outcome is Outcome.REFUSED
+            and not last.observation.facts.port_taken
+        ):
             return InputError(
-                f"llama-server refuses the launch: {self.stopped}",
+                f"llama-server refuses the launch: {stopped}",
                 hint="look at the profile's EXTRA_ARGS and at --arg",
             )
         return SearchError(
-            f"the search stopped before anything fitted: {self.stopped}",
-            hint=f"see {self.search.journal.folder}",
+            f"the search stopped before anything fitted: {stopped}",
+            hint=f"see {self.journal.folder}",
         )
 
-    def _best_spread(self) -> Spread | None:
-        return None if self.best is None else self.best.probe.spread
-
-    def _believed(self) -> tuple[int, ...]:
-        """Room for weights and context beside the compute buffers.
-
-        By formula first, which costs nothing, then by the engine's dry run.
-        """
-        test = self.search.test
-        free = [device.usable_bytes for device in test.machine.devices]
-        held = formula_of(test.shape, test.workload, test.machine)
-        formula = formula_compute(held)
-
-        def dry(placement: Placement) -> Sequence[int]:
-            said = self.search.dry_run(placement, "000-dry-run")
-            if said is None:
-                return formula(placement)
-            return [device.compute_bytes or 0 for device in said.devices]
-
-        return settle(self.family, free, dry, DRY_RUNS).capacities
-
-    def _blamed(self, trial: Trial) -> int:
-        """The device that ran out; the tightest one where the log names none."""
-        devices = self.search.test.machine.devices
-        for index, device in enumerate(devices):
-            if trial.verdict.device in (device.name, device.buffer_type):
-                return index
-        held = (trial.probe.dry_run or trial.probe.formula).devices
-        room = [
-            d.free_bytes - h.total_bytes for d, h in zip(devices, held, strict=True)
-        ]
-        return room.index(min(room))
+    def _too_big(self) -> SearchError:
+        name = self.test.shape.name
+        problem = f"no placement of {name} was seen to fit"
+        if not self.trials:
+            short = self.planning.planner.shortfall()
+            problem = f"no placement of {name} fits by formula"
+            if short is not None:
+                problem += f": {size_text(short)} are missing on each device"
+        hint = "lower --ctx, -ub or the cache types, or free memory"
+        return SearchError(problem, hint=hint)
 
 
 def launch_args(
@@ -316,6 +388,10 @@ def launch_args(
     """The flags of a launch: the model, the workload, the user's own, the placement."""
     flags = placement_args(placement, shape, machine)
     return ("-m", model_path, *workload.args(), *extra_args, *flags)
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    return outcome.says_size and outcome is not Outcome.FITS
 
 
 def _why(verdict: Verdict) -> str:

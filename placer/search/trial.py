@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from placer.memory.records import memory_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placer.engine.judge import Verdict
     from placer.engine.observation import Observation
     from placer.memory import MemoryEstimate
     from placer.placement import Placement, Strategy
-    from placer.plan import Spread
     from placer.speed import Interval, Speed
 
 
@@ -22,9 +23,9 @@ class Probe:
 
     Attributes:
         number: of the launch, from 1.
-        strategy: the family it comes from.
-        spread: its coordinates there.
+        strategy: which of the four it is.
         placement: where everything goes.
+        kept: expert tensors on each device; None where none is on the CPU.
         args: the flags of the launch.
         formula: what placer's formula says.
         dry_run: what the engine's dry run says, None if it would not.
@@ -35,8 +36,8 @@ class Probe:
 
     number: int
     strategy: Strategy
-    spread: Spread
     placement: Placement
+    kept: tuple[int, ...] | None
     args: tuple[str, ...]
     formula: MemoryEstimate
     dry_run: MemoryEstimate | None
@@ -70,8 +71,8 @@ def probe_record(probe: Probe) -> dict[str, Any]:
     return {
         "number": probe.number,
         "strategy": probe.strategy.value,
-        "slots": list(probe.spread.slots),
-        "kept": None if probe.spread.kept is None else list(probe.spread.kept),
+        "slots": list(probe.placement.split),
+        "kept": None if probe.kept is None else list(probe.kept),
         "args": list(probe.args),
         "formula": memory_record(probe.formula),
         "dry_run": None if probe.dry_run is None else memory_record(probe.dry_run),
@@ -91,19 +92,25 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "asked_bytes": verdict.asked_bytes,
         "free_bytes": verdict.free_bytes,
         "evidence": list(verdict.evidence),
+        "cause": None if verdict.cause is None else verdict.cause.value,
         "stage": seen.stage.title,
         "exit_code": seen.exit_code,
         "buffers": [
             {"device": b.device, "phase": b.phase.value, "bytes": b.n_bytes}
             for b in seen.facts.buffers
         ],
-        "peak_bytes": None if seen.peak_bytes is None else list(seen.peak_bytes),
+        "free_before_bytes": list(seen.free_bytes),
+        "free_after_bytes": _listed(seen.free_after_bytes),
+        "others_bytes": _listed(seen.others_bytes),
+        "image_tokens": seen.image_tokens,
+        "peak_bytes": _listed(seen.peak_bytes),
         "graph_splits": seen.facts.graph_splits,
         "pipelined": seen.facts.pipelined,
         "prompt_tokens": seen.prompt_tokens,
         "prompt_tokens_per_s": _rounded(seen.prompt_tokens_per_s),
         "prefill_tokens_per_s": _rounded(trial.prefill_tokens_per_s),
         "decode_tokens_per_s": _rounded(trial.decode_tokens_per_s),
+        "single": None if seen.single is None else asdict(seen.single),
         "load_s": _rounded(seen.load_s),
         "total_s": _rounded(seen.total_s),
     }
@@ -119,6 +126,10 @@ def _speed_record(speed: Speed) -> dict[str, Any]:
 
 def _interval(found: Interval) -> list[float]:
     return [round(figure, 2) for figure in (found.low, found.mid, found.high)]
+
+
+def _listed(figures: Sequence[int] | None) -> list[int] | None:
+    return None if figures is None else list(figures)
 
 
 def _rounded(value: float | None) -> float | None:

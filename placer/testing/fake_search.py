@@ -8,6 +8,7 @@ find by launching.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,16 @@ from placer.engine.client import Completion
 from placer.engine.loadtest import LoadTest
 from placer.engine.log import AllocationFailure, BreakdownRow, LogFacts, Phase
 from placer.engine.observation import Observation, Stage
+from placer.machine.files import with_data_sheets
+from placer.memory import estimate_memory
 from placer.memory.compute import is_pipelined
 from placer.placement import placement_from_args
-from placer.plan.settle import unpipelined
+from placer.plan import Goal, Planner
+from placer.plan.pipelining import unpipelined
 from placer.search.journal import Journal
-from placer.testing.fake_log import Log
+from placer.search.planning import Planning
+from placer.search.search import Search
+from placer.speed import FIELD_NOTES, cost_table, rates_of
 from placer.testing.fake_memory import true_needs
 from placer.units import MIB
 
@@ -28,10 +34,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from placer.engine.loadtest import LoadProgress
+    from placer.engine.process import EngineProcess
     from placer.machine import Machine
     from placer.memory import MemoryBreakdown, MemoryEstimate
     from placer.model import ModelShape
     from placer.placement import Placement, Workload
+    from placer.search.events import Event
 
 COMPLETION = Completion(
     prompt_tokens=1, prompt_tokens_per_s=1.0, decoded_tokens=1, decoded_tokens_per_s=1.0
@@ -42,7 +50,16 @@ COMPLETION = Completion(
 class Arithmetic:
     """What the devices really have and what placements really need.
 
-    It is a runner too, of dry runs only; ``answers`` says whether they answer.
+    It starts nothing; ``answers`` says whether its dry runs say anything.
+
+    Attributes:
+        shape: the model.
+        workload: what is asked of it.
+        machine: the devices, with what they say that is free.
+        hidden_bytes: of each device, what nobody can have.
+        compute_factor: true compute buffers, in terms of the formula's.
+        answers: whether dry runs say anything.
+        noise_bytes: by how much a reading of free memory may be off, either way.
     """
 
     shape: ModelShape
@@ -51,17 +68,11 @@ class Arithmetic:
     hidden_bytes: tuple[int, ...]
     compute_factor: float = 1.0
     answers: bool = True
+    noise_bytes: int = 0
 
-    def start(self, args: Sequence[str], *, log_path: Path) -> FinishedProcess:
-        """A dry run that has already written its log."""
-        placement = self.placement_of(args)
-        with log_path.open("w") as out:
-            log = Log(level=5, out=out)
-            if self.answers:
-                free = [device.free_bytes for device in self.machine.devices]
-                log.say_table(self.machine, self.needs(placement), free)
-            log.say("I common_fit_params: fitting params to free memory took 0.02 s")
-        return FinishedProcess(log_path=log_path)
+    def start(self, args: Sequence[str], *, log_path: Path) -> EngineProcess:
+        """Nothing is ever started."""
+        raise AssertionError((args, log_path))
 
     def placement_of(self, args: Sequence[str]) -> Placement:
         """The placement that flags amount to; placer's own stand last."""
@@ -110,23 +121,6 @@ def _part(parts: MemoryBreakdown, phase: Phase) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedProcess:
-    """A process that has said all that it had to say."""
-
-    log_path: Path
-    pid: int | None = None
-    base_url: str = "http://127.0.0.1:9"
-
-    def exit_code(self) -> int | None:
-        """It has ended well."""
-        return 0
-
-    def stop(self) -> int:
-        """Nothing is left to stop."""
-        return 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FakeLoadTest(LoadTest):
     """Answers launches by arithmetic.
 
@@ -172,6 +166,7 @@ class FakeLoadTest(LoadTest):
         devices = zip(self.machine.devices, needs, hidden, strict=True)
         for device, held, hidden_bytes in devices:
             room_bytes = device.free_bytes - hidden_bytes - held.total_bytes
+            room_bytes += self._noise(device.name, placement)
             rows.append(
                 BreakdownRow(
                     device=device.name,
@@ -183,6 +178,12 @@ class FakeLoadTest(LoadTest):
                 )
             )
         return LogFacts(breakdown=tuple(rows))
+
+    def _noise(self, device: str, placement: Placement) -> int:
+        """By how much this reading is off: as at random, and always the same."""
+        most = self.truth.noise_bytes
+        seed = zlib.crc32(f"{device} {sorted(placement.exceptions)}".encode())
+        return seed % (2 * most + 1) - most
 
     def _failure(self, refusal: Refusal) -> LogFacts:
         device = self.machine.devices[refusal.device]
@@ -224,4 +225,85 @@ def fake_load_test(
         truth=truth,
         names_device=names_device,
         reports_room=reports_room,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Estimates:
+    """Formula and dry run of a truth, the one corrected by the other."""
+
+    truth: Arithmetic
+    beyond: list[int]
+
+    def formula(self, placement: Placement) -> MemoryEstimate:
+        """By formula alone."""
+        truth = self.truth
+        return estimate_memory(truth.shape, truth.workload, placement, truth.machine)
+
+    def dry_run(self, placement: Placement) -> MemoryEstimate | None:
+        """The truth, where the engine says anything."""
+        if not self.truth.answers:
+            return None
+        said = self.truth.needs(placement)
+        pairs = zip(said.devices, self.formula(placement).devices, strict=True)
+        for index, (ours, theirs) in enumerate(pairs):
+            more = (ours.compute_bytes or 0) - (theirs.compute_bytes or 0)
+            self.beyond[index] = max(self.beyond[index], more)
+        return said
+
+    def compute_of(self, placement: Placement) -> list[int]:
+        """Compute buffers by formula, and what a dry run said beyond it."""
+        held = self.formula(placement).devices
+        return [
+            max((d.compute_bytes or 0) + more, 0) if d.total_bytes else 0
+            for d, more in zip(held, self.beyond, strict=True)
+        ]
+
+
+def planning_of(truth: Arithmetic, goal: Goal = Goal.DECODE) -> Planning:
+    """What a search of the truth plans with."""
+    machine = with_data_sheets(truth.machine)
+    estimates = _Estimates(truth=truth, beyond=[0] * len(machine.devices))
+    table = cost_table(
+        truth.shape, truth.workload, machine, rates_of(machine, FIELD_NOTES, 8), 0
+    )
+    planner = Planner(
+        table=table,
+        machine=machine,
+        compute_of=estimates.compute_of,
+        margins_bytes=(0,) * len(machine.devices),
+    )
+    return Planning(
+        planner=planner,
+        goal=goal,
+        formula=estimates.formula,
+        dry_run=estimates.dry_run,
+    )
+
+
+def fake_search(
+    truth: Arithmetic,
+    folder: Path,
+    *,
+    on_event: Callable[[Event], None] = lambda _: None,
+    by_launch: bool = False,
+    **log: bool,
+) -> Search:
+    """A search whose launches are answered by arithmetic.
+
+    Args:
+        truth: what really fits.
+        folder: where a journal would lie.
+        on_event: told of all that happens.
+        by_launch: whether only refusals bound a device.
+        log: what engines' logs tell, see ``FakeLoadTest``.
+    """
+    return Search(
+        test=fake_load_test(truth, **log),
+        model_path="model.gguf",
+        extra_args=(),
+        journal=ListJournal(folder),
+        on_event=on_event,
+        planning=planning_of(truth),
+        by_launch=by_launch,
     )

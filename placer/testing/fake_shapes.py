@@ -117,7 +117,7 @@ def fake_machine(free_bytes: Sequence[int], *, backend: str = "Vulkan") -> Machi
         Device(
             name=f"{backend}{index}",
             buffer_type=f"{backend}{index}",
-            description=f"Fake GPU {index}",
+            description="Fake GPU",
             total_bytes=n_bytes,
             free_bytes=n_bytes,
         )

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Self
 import psutil
 import pytest
 
-from placer.app import Request, VerifyOptions, Where, optimize, verify
+from placer.app import (
+    Request,
+    StudyOptions,
+    VerifyOptions,
+    Where,
+    optimize,
+    verify,
+)
 from placer.app.compared import Kind, Tolerance
 from placer.app.verified import Status
 from placer.engine.environment import engine_library_env
@@ -220,7 +227,7 @@ def test_what_fits_no_more_is_told_with_the_device(
     where = Where(
         server=engine, emulate=(60, 60), conf=conf, models=folder, logs=tmp_path / "l"
     )
-    optimize("moe", where, Request(), proof=Proof.LOAD)
+    optimize("moe", where, Request(), StudyOptions(proof=Proof.LOAD))
     same = verified(where, LOADED)
     assert same.status is Status.SAME
     memory = [f for f in same.figures if f.name == "memory_bytes"]

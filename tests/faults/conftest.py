@@ -25,7 +25,7 @@ MODEL=moe.gguf
 CTX_SIZE=1024
 EXTRA_ARGS=-b 256 -ub 256 -np 1
 """
-# Experts must stay on the CPU; the search takes three launches.
+# Experts must stay on the CPU.
 DEVICES = {"Vulkan0": 40, "Vulkan1": 20}
 
 
@@ -54,11 +54,18 @@ class Desk:
         )
 
     def optimize(
-        self, on_event: Callable[[Event], None] | None = None
+        self,
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        resume: bool = False,
     ) -> app.Optimized:
-        """Search for the profile."""
+        """Search for the profile, one step beyond included: three launches or more."""
         return app.optimize(
-            "tiny", self.where, app.Request(), on_event=on_event or self.events.append
+            "tiny",
+            self.where,
+            app.Request(),
+            app.StudyOptions(by_launch=True, resume=resume),
+            on_event=on_event or self.events.append,
         )
 
     @property

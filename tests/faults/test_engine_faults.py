@@ -12,7 +12,7 @@ import pytest
 
 from placer.app.rig import open_rig
 from placer.engine import process as process_module
-from placer.engine.judge import Outcome, Verdict, judge
+from placer.engine.judge import Cause, Outcome, Verdict, judge
 from placer.engine.loadtest import LoadTest
 from placer.engine.observation import Observation, Proof, Stage
 from placer.errors import MachineError, SearchError
@@ -188,18 +188,36 @@ def test_an_abort_out_of_memory_is_out_of_memory(
     assert verdict.device == "CUDA0"
 
 
+@pytest.mark.parametrize(
+    ("fault", "number", "cause"),
+    [
+        (Fault.DEVICE_LOST, signal.SIGABRT, Cause.DEVICE_LOST),
+        (Fault.KILLED, signal.SIGKILL, Cause.KILLED),
+    ],
+)
+def test_what_ends_an_engine_from_outside_is_no_size(
+    tmp_path: Path, moe_path: Path, fault: Fault, number: int, cause: Cause
+) -> None:
+    """A GPU that is gone, and the kernel when the host has no memory left."""
+    engine = fake_engine(tmp_path, fault=fault)
+    seen, verdict = launch(engine, moe_path)
+    assert seen.exit_code == -number
+    assert verdict.outcome is Outcome.CRASHED
+    assert verdict.cause is cause
+    assert not verdict.outcome.says_size
+
+
 def test_growth_in_use_is_found_by_the_search(make_desk: MakeDesk) -> None:
     """What a device needs at its first prompt makes the placement smaller."""
-    without = make_desk().optimize().study.found.trial.probe.spread
+    without = make_desk().optimize().study.found.trial.probe
     desk = make_desk(in_use_mib={"Vulkan0": 12})
     desk.folder.joinpath("search_logs").rename(desk.folder / "earlier_logs")
     found = desk.optimize().study.found
     assert found.stopped is None
     outcomes = {t.verdict.outcome for t in found.trials}
     assert Outcome.OOM_IN_USE in outcomes
-    assert found.trial.probe.spread.kept is not None
-    assert without.kept is not None
-    assert found.trial.probe.spread.kept[0] < without.kept[0]
+    held = [t.formula.devices[0].total_bytes for t in (without, found.trial.probe)]
+    assert held[1] < held[0]
 
 
 def test_garbage_in_the_log_harms_nobody(tmp_path: Path, moe_path: Path) -> None:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.errors import InterruptedSearchError, JournalError
+from placer import app
+from placer.errors import (
+    InputError,
+    InterruptedSearchError,
+    JournalError,
+    SearchError,
+)
 from placer.search import journal as journal_module
 from placer.search.events import Progress, TrialDone
 from placer.search.records import read_study, study_folders
@@ -35,6 +41,11 @@ engine, conf, models, logs = map(Path, sys.argv[1:])
 where = app.Where(server=engine, conf=conf, models=models, logs=logs)
 app.optimize("tiny", where, app.Request())
 """
+
+
+def _heed() -> None:
+    """In the child: Ctrl-C counts, though it may be ignored where the suite runs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_until(holds: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
@@ -90,6 +101,62 @@ def test_ctrl_c_in_mid_search_is_on_record(make_desk: MakeDesk) -> None:
     assert study.end["stopped"] == "interrupted"
     assert study.end["best"] == 1
     assert study.unanswered == (2,)
+    desk.assert_nothing_changed()
+
+
+def test_ctrl_c_twice_leaves_nothing_behind(make_desk: MakeDesk) -> None:
+    """The second one comes while a deaf engine is waited for: it is killed at once."""
+    desk = make_desk(fault=Fault.DEAF)
+    where = desk.where
+    paths = (desk.engine, desk.conf, desk.models, where.logs)
+    search = subprocess.Popen(
+        [sys.executable, "-c", SEARCH, *map(str, paths)],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_heed,  # noqa: PLW1509 - one call of signal alone
+    )
+    try:
+        wait_until(lambda: launched(where.logs) and bool(running(desk.engine)))
+        search.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        again_s = time.monotonic()
+        search.send_signal(signal.SIGINT)
+        search.wait(10)
+    finally:
+        search.kill()
+    assert time.monotonic() - again_s < 2.5
+    wait_until(lambda: running(desk.engine) == ())
+    assert read_study(study_folders(where.logs)[0]).best is None
+    desk.assert_nothing_changed()
+
+
+def test_a_disk_that_is_full_for_models_conf_loses_nothing(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search is whole on record, the profile has its bytes; apply writes it."""
+    desk = make_desk()
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if str(target).endswith("models.conf"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            desk.optimize()
+    desk.assert_nothing_changed()
+    assert desk.study.is_whole
+    assert app.apply("tiny", desk.where).written
+    assert "placer" in desk.conf.read_text()
+
+
+def test_a_device_that_disappears_ends_the_search(make_desk: MakeDesk) -> None:
+    """It is no memory: nothing smaller is tried."""
+    desk = make_desk(fault=Fault.DEVICE_LOST)
+    with pytest.raises(SearchError, match="a device disappeared"):
+        desk.optimize()
+    assert len(desk.study.trials) == 1
     desk.assert_nothing_changed()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placer.errors import JournalError
-from placer.search.journal import Journal, read_journal
+from placer.search.journal import SCHEMA, Journal, read_journal
 from placer.search.records import read_study
 
 texts = st.text(max_size=12)
@@ -55,7 +55,7 @@ def test_a_launch_without_its_trial_is_unanswered(kinds: list[str]) -> None:
     """Numbers that were launched and not answered are told, in any order."""
     launched = [n for n, kind in enumerate(kinds) if kind == "launching"]
     answered = [n for n in launched if n % 2]
-    lines: list[tuple[str, dict[str, Any]]] = [("study", {"schema": 1})]
+    lines: list[tuple[str, dict[str, Any]]] = [("study", {"schema": SCHEMA})]
     lines += [("launching", {"number": n}) for n in launched]
     lines += [("trial", {"number": n}) for n in answered]
     with tempfile.TemporaryDirectory() as folder:

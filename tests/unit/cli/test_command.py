@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from placer.cli.main import cli
+from placer.report.limits import limit_sentence
 from placer.testing.fake_engine import Fault, fake_engine, launches, running
 from placer.testing.models import write_qwen3moe
 
@@ -39,14 +40,30 @@ def test_optimize_writes_what_it_proved(desk: Desk) -> None:
 
 
 def test_each_device_that_could_take_more_was_seen_to_refuse(desk: Desk) -> None:
-    """The boundary holds an out-of-memory for either device."""
-    answer = desk.placer("optimize", "moe", "--json")
+    """The boundary holds an out-of-memory for either device, where that is asked."""
+    answer = desk.placer("optimize", "moe", "--json", "--launch-beyond")
     record = json.loads(answer.out)
 
     assert record["found"]["verdict"] == "FITS"
     assert {trial["device"] for trial in record["boundary"]} == {"Vulkan0", "Vulkan1"}
     assert all(trial["verdict"].startswith("OOM_") for trial in record["boundary"])
+    assert [limit["device"] for limit in record["limits"]] == ["Vulkan0", "Vulkan1"]
+    for limit in record["limits"]:
+        assert limit["refused_bytes"] > limit["needs_bytes"] + limit["left_bytes"]
     assert answer.err == ""
+
+
+def test_what_each_device_had_left_is_said_in_a_line(desk: Desk) -> None:
+    """As the record has it, beside what would help, below the tables."""
+    out = desk.placer("optimize", "moe").out
+    (journal,) = desk.folder.glob("search_logs/moe/*/trials.jsonl")
+    end = json.loads(journal.read_text().splitlines()[-1])
+    lines = out.splitlines()
+    below = lines.index(next(x for x in lines if x.startswith("reads one ubatch")))
+
+    assert [limit["device"] for limit in end["limits"]] == ["Vulkan0", "Vulkan1"]
+    for limit in end["limits"]:
+        assert lines.index(limit_sentence(limit)) > below
 
 
 def test_a_prediction_stands_beside_what_was_measured(desk: Desk) -> None:

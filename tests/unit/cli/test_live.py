@@ -10,9 +10,8 @@ from placer.cli.live import SearchView
 from placer.placement import Workload
 from placer.search.events import TrialDone
 from placer.search.forecast import Forecast
-from placer.search.search import Search
 from placer.speed import FIELD_NOTES, rates_of
-from placer.testing.fake_search import Arithmetic, ListJournal, fake_load_test
+from placer.testing.fake_search import Arithmetic, fake_search
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import MIB
 
@@ -32,16 +31,10 @@ def fitting(folder: Path, *, predicted: bool = True) -> Trial:
         machine=fake_machine([200 * MIB]),
         hidden_bytes=(0,),
     )
-    test = fake_load_test(truth)
-    rates = rates_of(truth.machine, FIELD_NOTES)
-    search = Search(
-        test=test,
-        model_path="m.gguf",
-        extra_args=(),
-        journal=ListJournal(folder),
-        on_event=lambda event: None,  # noqa: ARG005 - the signature of a listener
-        forecast=Forecast(test=test, rates=rates) if predicted else None,
-    )
+    search = fake_search(truth, folder)
+    if predicted:
+        rates = rates_of(truth.machine, FIELD_NOTES)
+        search.forecast = Forecast(test=search.test, rates=rates)
     return search.run().trial
 
 

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 from placer.plan.guess import SLACK_BYTES, Guess
-from placer.units import MIB
+from placer.units import GIB, MIB
 
 MIDDLE, LAST = (0, False), (1, True)
 
 
 def guess() -> Guess:
     """Of three devices, of which two were seen."""
-    found = Guess(n_devices=3)
+    found = Guess(3, 64 * GIB)
     found.learn([MIDDLE, LAST], [100 * MIB, 300 * MIB, 0], fits=True)
     return found
 
 
 def test_nothing_seen_is_nothing_taken() -> None:
     """The first answer is as large as it can be."""
-    assert Guess(n_devices=2).used == Guess(n_devices=2).last == (0, 0)
+    assert Guess(2, 64 * GIB).used == Guess(2, 64 * GIB).last == (0, 0)
 
 
 def test_what_was_seen_of_one_device_is_believed_of_the_others() -> None:
@@ -28,7 +28,7 @@ def test_what_was_seen_of_one_device_is_believed_of_the_others() -> None:
 
 def test_where_only_the_end_was_seen_it_is_believed_of_all() -> None:
     """A model on one device alone."""
-    found = Guess(n_devices=2)
+    found = Guess(2, 64 * GIB)
     found.learn([(0, True)], [300 * MIB, 0], fits=True)
 
     assert found.used == (300 * MIB, 300 * MIB)

@@ -10,7 +10,8 @@ import pytest
 from placer.memory.estimate import without_compute
 from placer.placement import Placement, Strategy, Workload
 from placer.plan import Choice, Goal, Planner, strategy_of
-from placer.plan.plan import ROUNDS, RULES, SHORT_BYTES, proportions
+from placer.plan.guess import proportions
+from placer.plan.plan import ROUNDS, RULES, SHORT_BYTES
 from placer.speed import FIELD_NOTES, cost_table, rates_of
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import MIB

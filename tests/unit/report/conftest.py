@@ -30,6 +30,15 @@ def estimate(source: str) -> dict[str, Any]:
     }
 
 
+def flags(slots: list[int], kept: list[int] | None) -> list[str]:
+    """Flags that differ as placements do."""
+    split = ",".join(map(str, slots))
+    args = ["-m", "/models/a b/m.gguf", "-c", "512", "-ngl", "31", "-ts", split]
+    if kept is not None:
+        args += ["-ot", f"all but {' and '.join(map(str, kept))}=CPU"]
+    return args
+
+
 def make_trial(**changes: Any) -> dict[str, Any]:
     """A launch that ran out of memory at its compute buffers, but for the changes."""
     trial = {
@@ -38,7 +47,7 @@ def make_trial(**changes: Any) -> dict[str, Any]:
         "strategy": "C",
         "slots": [20, 11],
         "kept": None,
-        "args": ["-m", "/models/a b/m.gguf", "-c", "512", "-ngl", "31", "-ts", "20,11"],
+        "args": flags(changes.get("slots", [20, 11]), changes.get("kept")),
         "formula": estimate("formula"),
         "dry_run": estimate("dry-run"),
         "purpose": "the plan's answer",
@@ -49,9 +58,11 @@ def make_trial(**changes: Any) -> dict[str, Any]:
         "asked_bytes": 24 * MIB,
         "free_bytes": 11 * MIB,
         "evidence": ["cudaMalloc failed: out of memory"],
+        "cause": None,
         "stage": "loading",
         "exit_code": 1,
         "buffers": [],
+        "free_before_bytes": [200 * MIB, 200 * MIB],
         "peak_bytes": None,
         "graph_splits": None,
         "pipelined": False,
@@ -59,6 +70,7 @@ def make_trial(**changes: Any) -> dict[str, Any]:
         "prompt_tokens_per_s": None,
         "prefill_tokens_per_s": None,
         "decode_tokens_per_s": None,
+        "single": None,
         "load_s": None,
         "total_s": 1.5,
     }
@@ -95,13 +107,18 @@ def make_fit(**changes: Any) -> dict[str, Any]:
 def make_study(*trials: dict[str, Any], **changes: Any) -> StudyRecord:
     """A study of those trials, of two cards.
 
-    Keywords are ``folder``, ``best``, ``stopped``, ``skipped``, ``unanswered``,
-    ``ended`` and keys of the header.
+    Keywords are ``folder``, ``best``, ``stopped``, ``limits``, ``skipped``,
+    ``unanswered``, ``others``, ``ended`` and keys of the header.
     """
     folder = Path("search_logs/m") / changes.pop("folder", "20261123-140211")
-    end = {"best": changes.pop("best", None), "stopped": changes.pop("stopped", None)}
+    end = {
+        "best": changes.pop("best", None),
+        "stopped": changes.pop("stopped", None),
+        "limits": changes.pop("limits", []),
+    }
     ended = changes.pop("ended", True)
     skipped, unanswered = changes.pop("skipped", ()), changes.pop("unanswered", ())
+    others = changes.pop("others", ())
     header = {
         "profile": "m",
         "started": "2026-11-23T14:02:11+00:00",
@@ -133,11 +150,15 @@ def make_study(*trials: dict[str, Any], **changes: Any) -> StudyRecord:
                 "description": "a card",
                 "total_bytes": 256 * MIB,
                 "free_bytes": 200 * MIB,
+                "driver": None,
             }
             for name in ("CUDA0", "CUDA1")
         ],
         "engine": "10434 (7e4c0a9)",
         "proof": "full",
+        "goal": "decode",
+        "margins_bytes": [0, 0],
+        "by_launch": False,
     }
     assert set(changes) <= set(header)
     return StudyRecord(
@@ -145,8 +166,9 @@ def make_study(*trials: dict[str, Any], **changes: Any) -> StudyRecord:
         header=header | changes,
         skipped=tuple(skipped),
         trials=trials,
-        unanswered=tuple(unanswered),
+        in_flight=tuple({"number": number} for number in unanswered),
         end={**end, "launches": len(trials)} if ended else None,
+        others=tuple(others),
     )
 
 

@@ -57,20 +57,32 @@ def test_the_sentence_says_how_far_it_went(
     assert said.endswith("seen to load; its context was not filled.")
 
 
+def test_the_sentence_counts_expert_tensors(
+    study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
+) -> None:
+    """Where some experts are on the CPU."""
+    said = answer_sentence(study(), fit(strategy="D", kept=[36, 24]))
+    assert "20 + 11 slots on CUDA0 + CUDA1, with 36 + 24 expert tensors on" in said
+
+
 def test_each_source_has_its_own_row(
     study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
 ) -> None:
-    """Formula, dry run, buffers and peak are never one figure."""
+    """Never one figure; left is what was free before this launch, less the total."""
     buffers = [
         {"device": "CUDA0", "phase": phase, "bytes": mib * MIB}
         for phase, mib in (("weights", 101), ("context", 11), ("compute", 21))
     ]
-    best = fit(buffers=buffers, peak_bytes=[150 * MIB, 210 * MIB])
+    best = fit(
+        buffers=buffers,
+        free_before_bytes=[190 * MIB, 200 * MIB],
+        peak_bytes=[150 * MIB, 210 * MIB],
+    )
     assert cells(memory_table(study(best), best)) == [
-        ["CUDA0", "formula", "100", "10", "20", "130", "70"],
-        ["CUDA0", "dry run", "100", "10", "20", "130", "70"],
-        ["CUDA0", "observed buffers", "101", "11", "21", "133", "67"],
-        ["CUDA0", "observed peak", "-", "-", "-", "150", "50"],
+        ["CUDA0", "formula", "100", "10", "20", "130", "60"],
+        ["CUDA0", "dry run", "100", "10", "20", "130", "60"],
+        ["CUDA0", "observed buffers", "101", "11", "21", "133", "57"],
+        ["CUDA0", "observed peak", "-", "-", "-", "150", "40"],
         ["CUDA1", "formula", "50", "-", "5", "-", "-"],
         ["CUDA1", "dry run", "50", "-", "5", "-", "-"],
         ["CUDA1", "observed buffers", "0", "0", "0", "0", "200"],
@@ -114,16 +126,15 @@ def test_splits_of_dry_run_and_launch_are_apart(
     ]
 
 
-def test_journals_without_predictions_are_read_all_the_same(
+def test_what_was_neither_predicted_nor_measured_is_a_dash(
     fit: Callable[..., dict[str, Any]], study: Callable[..., StudyRecord]
 ) -> None:
-    """What was not kept then is a dash."""
-    old = fit()
-    del old["predicted"], old["prefill_tokens_per_s"]
-    predicted, observed = cells(speed_table(old))[1:]
+    """Of drafted tokens the speed model says nothing."""
+    drafted = fit(predicted=None, prefill_tokens_per_s=None)
+    predicted, observed = cells(speed_table(drafted))[1:]
     assert predicted == ["predicted", *["-"] * 6]
     assert observed == ["observed", "3", "2,000.0", "-", "50.0", "1.0", "1.5"]
-    assert cells(tried_table(study(old)))[0][-3:] == ["-", "50.0", "1.5"]
+    assert cells(tried_table(study(drafted)))[0][-3:] == ["-", "50.0", "1.5"]
 
 
 def test_every_try_shows_what_was_predicted_beside_what_was_measured(

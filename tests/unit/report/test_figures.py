@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from placer.report.figures import (
     count_text,
     graph_splits_text,
+    kept_text,
     mib_text,
     name_text,
     rate_text,
     split_text,
     started_text,
     strategy_text,
+    times_text,
 )
 from placer.units import MIB
 
@@ -65,10 +67,32 @@ def test_equal_graph_splits_are_said_once() -> None:
     assert graph_splits_text([3, 3]) == "3"
 
 
-def test_a_split_says_which_experts_stay(trial: Callable[..., dict[str, Any]]) -> None:
-    """Slots of each device, and the layers whose experts are kept, where some go."""
+def test_a_split_says_how_many_experts_stay(
+    trial: Callable[..., dict[str, Any]],
+) -> None:
+    """Slots of each device, and expert tensors where some are on the CPU."""
     assert split_text(trial()) == "20 + 11"
-    assert split_text(trial(kept=[0, 3])) == "20 + 11, experts of 0 + 3"
+    assert split_text(trial(kept=[0, 3])) == "20 + 11, 0 + 3 expert tensors"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (r"blk\.(1|2)\..*exps=CPU,no-pipeline=CPU", "36 + 24 expert tensors"),
+        (r"blk\.1\..*exps=CPU,blk\.7\.ffn_up_exps=CUDA1", "60 expert tensors"),
+    ],
+)
+def test_experts_on_the_gpu_of_another_layer_are_counted_together(
+    overrides: str, text: str, trial: Callable[..., dict[str, Any]]
+) -> None:
+    """The journal counts them where their layer is, which is not where they are."""
+    args = ["-ngl", "31", "-ts", "20,11", "-ot", overrides]
+    assert kept_text(trial(kept=[36, 24], args=args)) == text
+
+
+def test_times_are_words() -> None:
+    """Once is no "1 times"."""
+    assert [times_text(1), times_text(3)] == ["once", "3 times"]
 
 
 def test_strategies_have_titles() -> None:

@@ -77,12 +77,12 @@ def test_a_study_without_an_answer_has_no_proof(
 def test_an_early_stop_is_said_beside_the_answer(
     study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
 ) -> None:
-    """The answer is then only the largest so far."""
+    """The answer is then only the best so far."""
     stopped = "CRASHED: '/home/jo/x.cu' died"
     page = model_page("m", [study(fit(), best=1, stopped=stopped)])
     assert (
         "Found layers over the GPUs, 20 + 11 (trial 1), and stopped early: CRASHED: "
-        "'x.cu' died. What is larger was not all tried."
+        "'x.cu' died. What is better was not all tried."
     ) in page
 
 
@@ -111,15 +111,102 @@ def test_other_failures_say_what_the_engine_said(
     """They are listed with their evidence, its folders cut off."""
     crash = trial(
         number=1,
+        args=["-m", "/models/a b/m.gguf", "-ngl", "30", "-ts", "20,10"],
         verdict="CRASHED",
         phase=None,
         evidence=["exit code 1", "cannot open /models/a b/m.gguf"],
     )
-    stall = trial(number=2, verdict="STALLED", phase=None, evidence=[])
-    page = model_page("m", [study(crash, stall, trial(number=3))])
+    stall = trial(
+        number=2, verdict="STALLED", phase=None, evidence=[], cause="time-out"
+    )
+    other = trial(number=3, args=[])
+    page = model_page("m", [study(crash, stall, other)])
     assert "- Trial 1, CRASHED: `exit code 1`, `cannot open m.gguf`\n" in page
-    assert "- Trial 2, STALLED: nothing was said\n" in page
+    assert "- Trial 2, STALLED (time-out): nothing was said\n" in page
     assert "- Trial 3" not in page
+
+
+def test_what_was_spoiled_and_tried_again_says_so(
+    study: Callable[..., StudyRecord],
+    trial: Callable[..., dict[str, Any]],
+    fit: Callable[..., dict[str, Any]],
+) -> None:
+    """With the next number of the same flags; the last attempt has none."""
+    taken = ["another process took 9 MiB of CUDA0 meanwhile"]
+    args = ["-ngl", "31", "-ts", "19,12"]
+    spoiled = [
+        trial(number=n, verdict="SPOILED", phase=None, evidence=taken, args=args)
+        for n in (1, 3)
+    ]
+    page = model_page("m", [study(spoiled[0], fit(number=2), spoiled[1])])
+    said = f"SPOILED: `{taken[0]}`"
+    assert f"- Trial 1, {said}; tried again as trial 3\n" in page
+    assert f"- Trial 3, {said}\n" in page
+
+
+def test_a_search_that_went_on_says_so(study: Callable[..., StudyRecord]) -> None:
+    """And what was passed over because the machine went down, once."""
+    passed = {
+        "kind": "passed-over",
+        "args": ["-m", "/models/a b/m.gguf", "-ngl", "9", "-ts", "5,4"],
+        "why": "the machine went down while it was tried",
+    }
+    page = model_page("m", [study(others=[{"kind": "resumed"}, passed])])
+    assert "The search was broken off and went on once.\n" in page
+    sentence = (
+        "Not tried again, because the machine went down while it was tried: "
+        "`-ngl 9 -ts 5,4`.\n"
+    )
+    assert page.count(sentence) == 1
+    twice = [{"kind": "resumed"}, passed] * 2
+    page = model_page("m", [study(others=twice)])
+    assert "went on 2 times." in page
+    assert page.count(sentence) == 1
+
+
+def test_limits_stand_above_what_ran_out(
+    study: Callable[..., StudyRecord],
+    trial: Callable[..., dict[str, Any]],
+    fit: Callable[..., dict[str, Any]],
+) -> None:
+    """What would help, then the launches that showed what does not fit."""
+    limit = {
+        "device": "CUDA0",
+        "needs_bytes": 130 * MIB,
+        "left_bytes": MIB,
+        "step_bytes": 2 * MIB,
+        "refused_bytes": None,
+    }
+    page = model_page("m", [study(fit(number=1), trial(number=2), best=1)])
+    assert "next step" not in page
+    searched = study(fit(number=1), trial(number=2), best=1, limits=[limit])
+    page = model_page("m", [searched]).split("## Why not more")[1]
+    left = page.index("- CUDA0 had 1 MiB left; the next step that would help needs 2 M")
+    assert page.index("| CUDA0  |        130 |") < left < page.index("(trial 2).")
+
+
+def test_goal_margins_and_driver_are_conditions(
+    study: Callable[..., StudyRecord],
+) -> None:
+    """With what is left free on purpose, and that more was launched to be refused."""
+    page = model_page("m", [study()])
+    assert "- goal: to write tokens fast\n" in page
+    assert "driver" not in page
+    devices = [device | {"driver": "565.77"} for device in study().header["devices"]]
+    page = model_page(
+        "m",
+        [
+            study(
+                goal="prefill",
+                margins_bytes=[0, 256 * MIB],
+                by_launch=True,
+                devices=devices,
+            )
+        ],
+    )
+    assert "- goal: to read prompts fast, 256 MiB of CUDA1 left free\n" in page
+    assert "decoded, and one step more is launched on every device\n" in page
+    assert "- driver: 565.77\n" in page
 
 
 def test_launches_without_an_answer_are_named(

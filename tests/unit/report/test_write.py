@@ -5,37 +5,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.app.learned import Learned
-from placer.app.rig import Rig
+from placer.app import StudyOptions, Where
+from placer.app.setting import open_setting
 from placer.app.study import run_study
-from placer.app.target import Target
-from placer.engine.binary import Engine
-from placer.engine.observation import Proof
+from placer.app.target import Asked, resolve
 from placer.errors import InputError, JournalError, SearchError
-from placer.gguf import read_gguf
-from placer.ledger import Ledger
-from placer.machine import Device, Machine
-from placer.model import model_shape
-from placer.placement import Workload
 from placer.report import written_reports
 from placer.report.oom_page import NONE_YET
+from placer.testing.fake_engine import fake_engine, launches
 from placer.testing.models import write_qwen3moe
-from placer.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from placer.engine.process import EngineProcess
     from placer.search.events import Event
 
-
-class IdleRunner:
-    """An engine that nobody needs to start, because nothing fits by formula."""
-
-    def start(self, args: Sequence[str], *, log_path: Path) -> EngineProcess:
-        """A launch would be a mistake."""
-        raise AssertionError(f"launched {args} to {log_path}")
+CONF = """\
+[m]
+MODEL={model}
+CTX_SIZE=512
+EXTRA_ARGS=--lora {lora}
+"""
 
 
 def listen(event: Event) -> None:
@@ -46,41 +36,18 @@ def listen(event: Event) -> None:
 def logs(tmp_path: Path) -> Path:
     """A folder with the journal of a real search, for a device with no memory free."""
     path = write_qwen3moe(tmp_path / "my models.gguf")
-    file = read_gguf(path)
-    device = Device(
-        name="CUDA0",
-        buffer_type="CUDA0",
-        description="a card",
-        total_bytes=256 * MIB,
-        free_bytes=0,
-    )
-    machine = Machine(
-        devices=(device,), engine_build="b1", host_total_bytes=1, host_free_bytes=1
-    )
-    rig = Rig(
-        engine=Engine(binary=path, config_home=tmp_path, build="b1"),
-        machine=machine,
-        runner=IdleRunner(),
-        watch=None,
-    )
-    target = Target(
-        name="m",
-        file=file,
-        shape=model_shape(file),
-        workload=Workload(ctx=512),
-        extra_args=("--lora", str(tmp_path / "lora.gguf")),
-    )
-    folder = tmp_path / "search_logs"
-    with pytest.raises(SearchError):
-        run_study(
-            target,
-            rig,
-            logs=folder,
-            proof=Proof.FULL,
-            on_event=listen,
-            learned=Learned(ledger=Ledger(tmp_path / "ledger.jsonl"), entries=()),
-        )
-    return folder
+    conf = tmp_path / "models.conf"
+    conf.write_text(CONF.format(model=path, lora=tmp_path / "lora.gguf"))
+    engine = fake_engine(tmp_path, devices={"CUDA0": 0})
+    where = Where(server=engine, conf=conf, logs=tmp_path / "search_logs")
+    target = resolve("m", where.folders, Asked())
+    with (
+        open_setting(target, where, StudyOptions()) as (setting, _),
+        pytest.raises(SearchError),
+    ):
+        run_study(setting, logs=where.logs, on_event=listen)
+    assert not launches(engine)
+    return where.logs
 
 
 def journal_of(logs: Path) -> Path:
@@ -108,7 +75,7 @@ def test_the_record_of_a_real_search_is_read(logs: Path, tmp_path: Path) -> None
     assert page == tmp_path / "docs" / "models" / "m.md"
     assert "## No answer" in text
     assert "- model: `my models.gguf`, qwen3moe, " in text
-    assert "| experts on the CPU | " in text
+    assert "| one GPU  | CUDA0  | " in text
     assert "`--lora lora.gguf`" in text
     assert str(tmp_path) not in text
     assert NONE_YET in results.read_text(encoding="utf-8")

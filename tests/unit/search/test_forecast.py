@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from placer.placement import Placement, Workload
 from placer.search.forecast import Forecast
-from placer.search.search import Search
 from placer.speed import FIELD_NOTES, cost_table, predict, rates_of
-from placer.testing.fake_search import Arithmetic, ListJournal, fake_load_test
+from placer.testing.fake_search import (
+    Arithmetic,
+    ListJournal,
+    fake_load_test,
+    fake_search,
+)
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import MIB
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from placer.search.search import Search
 
 SHAPE = fake_shape([FakeLayer(dense_kib=2048, kv_heads=4)] * 4, output_kib=2048)
 MACHINE = fake_machine([200 * MIB, 200 * MIB], backend="CUDA")
@@ -23,12 +29,22 @@ ALL = Placement(split=(3, 2))
 RATES = rates_of(MACHINE, FIELD_NOTES)
 
 
-def forecast(workload: Workload) -> Forecast:
-    """Of launches with the workload."""
-    truth = Arithmetic(
+def truth_of(workload: Workload) -> Arithmetic:
+    """Two devices with room for everything."""
+    return Arithmetic(
         shape=SHAPE, workload=workload, machine=MACHINE, hidden_bytes=(0, 0)
     )
-    return Forecast(test=fake_load_test(truth), rates=RATES)
+
+
+def forecast(workload: Workload) -> Forecast:
+    """Of launches with the workload."""
+    return Forecast(test=fake_load_test(truth_of(workload)), rates=RATES)
+
+
+def records(search: Search) -> list[dict[str, Any]]:
+    """What the search wrote."""
+    assert isinstance(search.journal, ListJournal)
+    return search.journal.records
 
 
 def test_decoding_is_predicted_behind_a_full_physical_batch() -> None:
@@ -65,20 +81,13 @@ def test_the_journal_keeps_the_prediction_before_and_after(tmp_path: Path) -> No
     """A launch that never answers has left what was expected of it."""
     workload = Workload(ctx=1024, batch=64, ubatch=64, parallel=1, kv_unified=False)
     said = forecast(workload)
-    journal = ListJournal(tmp_path)
-    search = Search(
-        test=said.test,
-        model_path="m.gguf",
-        extra_args=(),
-        journal=journal,
-        on_event=lambda event: None,  # noqa: ARG005 - the signature of a listener
-        forecast=said,
-    )
+    search = fake_search(truth_of(workload), tmp_path)
+    search.forecast = said
     found = search.run()
     speed = found.trial.probe.speed
     assert speed is not None
     before, after = (
-        next(r for r in journal.records if r["kind"] == kind)
+        next(r for r in records(search) if r["kind"] == kind)
         for kind in ("launching", "trial")
     )
     assert before["predicted"] == after["predicted"]
@@ -94,15 +103,10 @@ def test_the_journal_keeps_the_prediction_before_and_after(tmp_path: Path) -> No
 def test_without_a_forecast_nothing_is_predicted(tmp_path: Path) -> None:
     """The search does not need one."""
     workload = Workload(ctx=1024, batch=64, ubatch=64, parallel=1, kv_unified=False)
-    journal = ListJournal(tmp_path)
-    Search(
-        test=forecast(workload).test,
-        model_path="m.gguf",
-        extra_args=(),
-        journal=journal,
-        on_event=lambda event: None,  # noqa: ARG005 - the signature of a listener
-    ).run()
-    assert {r["predicted"] for r in journal.records if r["kind"] == "trial"} == {None}
+    search = fake_search(truth_of(workload), tmp_path)
+    search.run()
+    trials = [r for r in records(search) if r["kind"] == "trial"]
+    assert {r["predicted"] for r in trials} == {None}
 
 
 def test_a_factor_is_all_that_calibration_changes() -> None:

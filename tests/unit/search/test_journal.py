@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from placer.errors import InputError, JournalError
-from placer.search.journal import FILE_NAME, Journal, read_journal
+from placer.search.journal import FILE_NAME, SCHEMA, Journal, read_journal
 from placer.search.records import latest_proved, read_study, study_folders
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_an_unreadable_journal_is_an_error(tmp_path: Path) -> None:
 def write_study(folder: Path, *records: dict[str, object]) -> Path:
     """A journal with these records after its header."""
     folder.mkdir(parents=True)
-    header = {"kind": "study", "schema": 1, "profile": "a-profile"}
+    header = {"kind": "study", "schema": SCHEMA, "profile": "a-profile"}
     lines = [json.dumps(record) for record in (header, *records)]
     (folder / FILE_NAME).write_text("\n".join(lines) + "\n")
     return folder
@@ -80,13 +80,14 @@ TRIAL = {"kind": "trial", "number": 2, "verdict": "FITS"}
 
 
 def test_a_study_is_read_back(tmp_path: Path) -> None:
-    """Header, skipped strategies, trials, the launch in flight, the end."""
+    """Header, skipped strategies, trials, the launch in flight, the end, the rest."""
     folder = write_study(
         tmp_path / "s",
         {"kind": "skipped", "strategy": "A"},
         {"kind": "launching", "number": 2},
         TRIAL,
         {"kind": "launching", "number": 3},
+        {"kind": "resumed"},
         {"kind": "end", "best": 2},
     )
     study = read_study(folder)
@@ -94,6 +95,7 @@ def test_a_study_is_read_back(tmp_path: Path) -> None:
     assert [s["strategy"] for s in study.skipped] == ["A"]
     assert study.trials == (TRIAL,)
     assert study.unanswered == (3,)
+    assert study.others == ({"kind": "resumed"},)
     assert study.best == TRIAL
 
 
@@ -107,9 +109,11 @@ def test_a_study_without_an_end_has_no_best(tmp_path: Path) -> None:
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     """A newer or older journal is not read as this one."""
-    (tmp_path / FILE_NAME).write_text('{"kind": "study", "schema": 99}\n')
-    with pytest.raises(JournalError, match="schema 99"):
-        read_study(tmp_path)
+    for other in (SCHEMA - 1, SCHEMA + 1):
+        header = json.dumps({"kind": "study", "schema": other})
+        (tmp_path / FILE_NAME).write_text(f"{header}\n")
+        with pytest.raises(JournalError, match=f"schema {other}, .* reads {SCHEMA};"):
+            read_study(tmp_path)
     (tmp_path / FILE_NAME).write_text('{"kind": "trial", "number": 1}\n')
     with pytest.raises(JournalError, match="no study line"):
         read_study(tmp_path)

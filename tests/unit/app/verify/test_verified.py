@@ -203,7 +203,8 @@ def test_the_launch_is_the_profile_as_it_stands(desk: Desk) -> None:
     assert args[at + 6 : at + 8] == ("--fit", "off")
     assert "--jinja" in args[:at]
     assert found.seen.trials[0]["strategy"] == "D"
-    assert found.seen.trials[0]["kept"] == [2, 0]
+    # Three expert tensors in each of the two layers that keep theirs.
+    assert found.seen.trials[0]["kept"] == [6, 0]
 
 
 @pytest.mark.parametrize(

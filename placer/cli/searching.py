@@ -1,0 +1,75 @@
+"""Options of a search alone, and what they amount to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from placer.cli.options import MibList
+
+if TYPE_CHECKING:
+    from placer.app import StudyOptions
+
+SEARCHING = (
+    click.option(
+        "--for",
+        "goal",
+        type=click.Choice(["decode", "prefill", "balanced"]),
+        default="decode",
+        show_default=True,
+        help="What to be best at: writing, reading prompts, or both.",
+    ),
+    click.option(
+        "--margin",
+        type=MibList(least=0),
+        default="0",
+        show_default=True,
+        help="MiB to leave free, one figure for all devices or one each: 256,512.",
+    ),
+    click.option(
+        "--launch-beyond",
+        is_flag=True,
+        help="Launch one step more on every device too, to see it run out of memory.",
+    ),
+    click.option(
+        "--compare/--no-compare",
+        default=None,
+        help="Measure the answer beside --fit and one GPU.  [not on emulated GPUs]",
+    ),
+    click.option(
+        "--budget",
+        type=click.FloatRange(min=1),
+        default=15,
+        show_default=True,
+        metavar="MINUTES",
+        help="Time for that measurement.",
+    ),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with the newest search, which was broken off.",
+    ),
+)
+
+
+def study_options(values: dict[str, Any], *, emulated: bool) -> StudyOptions:
+    """What is searched for, out of the verb's options.
+
+    The speed of emulated GPUs means nothing, and is not measured unasked.
+    """
+    compare = values["compare"]
+    compares = not emulated if compare is None else compare
+    from placer.app import StudyOptions
+    from placer.engine.observation import Proof
+    from placer.plan import Goal
+
+    return StudyOptions(
+        goal=Goal(values["goal"]),
+        margins_mib=values["margin"],
+        proof=Proof[values["proof"].upper()],
+        patience_s=values["patience"],
+        by_launch=values["launch_beyond"],
+        resume=values["resume"],
+        compare_s=values["budget"] * 60 if compares else None,
+    )
