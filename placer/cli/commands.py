@@ -25,6 +25,8 @@ from placer.cli.options import (
     with_where,
 )
 from placer.cli.planning import PLANNING, plan_options
+from placer.cli.searching import SEARCHING, study_options
+from placer.cli.tuning import tune_command
 from placer.cli.verifying import verify_command
 
 if TYPE_CHECKING:
@@ -183,7 +185,7 @@ def plan_command(
 
 @click.command("optimize")
 @name_argument
-@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS, PROOF)
+@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS, PROOF, SEARCHING)
 @click.option("--dry-run", is_flag=True, help="Search, but leave models.conf as it is.")
 @options(OUTPUT)
 @with_where
@@ -193,13 +195,12 @@ def optimize_command(
     name: str,
     where: Where,
     request: Request,
-    proof: str,
-    patience: float,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    **searching: Any,
 ) -> None:
-    """Find the largest placement that fits, prove it, write it.
+    """Find the best placement that fits, prove it, write it.
 
     Every launch is the real llama-server, its context filled by a real prompt. Each
     is on disk before the next. A bare MODEL.gguf is searched, and nothing is written.
@@ -208,20 +209,19 @@ def optimize_command(
     Examples:
       placer optimize glm-q8 --ctx 131072 -b 4096
       placer optimize glm-q8 --dry-run
+      placer optimize glm-q8 --resume
       placer optimize model.gguf --emulate 400,300 --ctx 2048
     """
     from placer import app
     from placer.cli import live, show
-    from placer.engine.observation import Proof
 
     with live.search_view(quiet=quiet or as_json) as on_event:
         result = app.optimize(
             name,
             where,
             request,
-            proof=Proof[proof.upper()],
+            study_options(searching, emulated=where.emulate is not None),
             write=not dry_run,
-            patience_s=patience,
             on_event=on_event,
         )
     show.optimized(result, as_json=as_json, quiet=quiet)
@@ -342,6 +342,7 @@ def _placement_args(values: dict[str, Any]) -> tuple[str, ...]:
 
 ALL = (
     optimize_command,
+    tune_command,
     verify_command,
     plan_command,
     estimate_command,

@@ -1,0 +1,103 @@
+"""What a model expects to come next, token by token of a fixed text."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import httpx
+
+    from placer.engine.process import EngineProcess, Runner
+
+# Token id -> logarithm of its probability, the likeliest of them.
+Prediction = dict[int, float]
+
+POLL_S = 0.05
+TIMEOUT_S = 600.0
+# Likeliest tokens that are asked for at each place.
+N_PROBS = 64
+
+
+def predictions(
+    runner: Runner,
+    args: Sequence[str],
+    text: str,
+    *,
+    n_tokens: int,
+    places: int,
+    log_path: Path,
+) -> tuple[Prediction, ...] | None:
+    """What comes next at some places of a text, which is read as it stands.
+
+    Args:
+        runner: starts the engine.
+        args: the flags of the launch.
+        text: to read.
+        n_tokens: of the text at most.
+        places: at which it is asked, spread over the later part of the text.
+        log_path: where the engine's output goes.
+
+    Returns:
+        None where the engine does not load, or does not say.
+    """
+    import httpx
+
+    process = runner.start([*args, "--fit", "off"], log_path=log_path)
+    try:
+        # trust_env would send loopback traffic through a proxy of the user's.
+        with httpx.Client(
+            base_url=process.base_url, timeout=TIMEOUT_S, trust_env=False
+        ) as http:
+            if not _is_loaded(http, process):
+                return None
+            return _read(http, text, n_tokens, places)
+    except (httpx.HTTPError, LookupError, TypeError, ValueError):
+        return None
+    finally:
+        process.stop()
+
+
+def _is_loaded(http: httpx.Client, process: EngineProcess) -> bool:
+    import httpx
+
+    until_s = time.monotonic() + TIMEOUT_S
+    while process.exit_code() is None and time.monotonic() < until_s:
+        try:
+            if http.get("/health").is_success:
+                return True
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_S)
+    return False
+
+
+def _read(
+    http: httpx.Client, text: str, n_tokens: int, places: int
+) -> tuple[Prediction, ...]:
+    """One question a place; what was read for the one before is not read again."""
+    tokens = _answer(http, "/tokenize", {"content": text})["tokens"][:n_tokens]
+    step = max(len(tokens) // (2 * places), 1)
+    ends = range(len(tokens), len(tokens) // 2, -step)
+    return tuple(_next(http, tokens[:end]) for end in sorted(ends))
+
+
+def _next(http: httpx.Client, tokens: Sequence[int]) -> Prediction:
+    body = {
+        "prompt": list(tokens),
+        "n_predict": 1,
+        "n_probs": N_PROBS,
+        "temperature": 0.0,
+        "cache_prompt": True,
+    }
+    said = _answer(http, "/completion", body)["completion_probabilities"][0]
+    return {int(one["id"]): float(one["logprob"]) for one in said["top_logprobs"]}
+
+
+def _answer(http: httpx.Client, path: str, body: Mapping[str, Any]) -> Any:
+    answer = http.post(path, json=body)
+    answer.raise_for_status()
+    return answer.json()
