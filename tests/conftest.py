@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,13 @@ def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "dense.gguf"
     return write_llama(path, n_layer=5, n_embd=512, n_ff=1536, n_vocab=8192)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_core_files() -> None:
+    """Engines that die on purpose leave nothing in the folder."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 @pytest.fixture(scope="session", autouse=True)

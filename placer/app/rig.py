@@ -45,6 +45,11 @@ class Rig:
     emulated: bool = False
     compiles_shaders: bool = False
 
+    @property
+    def owner(self) -> str:
+        """Whose the devices are alone: an emulated machine is nobody else's."""
+        return str(self.engine.config_home) if self.emulated else ""
+
     def free_bytes(self) -> tuple[int, ...]:
         """What each device has free now, by the engine's list."""
         free = {d.name: d.free_bytes for d in list_devices(self.engine)}

@@ -66,8 +66,7 @@ def open_setting(
     ):
         setting = _setting(desk, rig, options, old)
         what = f"placer optimize {target.name}"
-        owner = str(id(opened)) if opened.emulated else ""
-        with locked(setting.rig.machine, what, owner=owner):
+        with locked(setting.rig.machine, what, owner=rig.owner):
             yield setting, None if old is None else recall_of(old, boot_id())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from placer.engine.judge import judge
 from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
 from placer.errors import InputError
+from placer.machine.lock import locked
 from placer.memory import estimate_memory
 from placer.placement import placement_from_args
 from placer.placement.arguments import flag_values
@@ -135,8 +136,10 @@ def open_standing(
     """
     target = resolve(name, where.folders, Asked())
     flags = own_placement(target)
-    with where.rig(target.rpc) as opened:
+    with where.rig(target.rpc) as opened, ExitStack() as stack:
         from_ledger, rig = prepared(target, where, opened)
+        what = f"placer verify {name}"
+        stack.enter_context(locked(rig.machine, what, owner=rig.owner))
         yield Standing(
             target=target,
             rig=rig,

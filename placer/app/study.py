@@ -17,6 +17,7 @@ from placer.plan import Goal
 from placer.search.events import StudyStarted
 from placer.search.forecast import Forecast
 from placer.search.journal import SCHEMA, Journal
+from placer.search.pace import strangers
 from placer.search.planning import Planning
 from placer.search.search import Found, Search
 from placer.speed import rates_of
@@ -157,6 +158,8 @@ def _search(
         forecast=forecast_of(test, desk.calibration, target),
         by_launch=options.by_launch,
         recall=recall,
+        # The speed of emulated devices means nothing.
+        strangers=() if setting.rig.emulated else strangers(test.machine),
         boot=boot_id(),
     )
 

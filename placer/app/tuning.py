@@ -94,11 +94,7 @@ def open_tuning(target: Target, where: Where, options: TuneOptions) -> Iterator[
     with (
         where.rig(target.rpc) as opened,
         open_desk_on(target, where, opened) as (desk, rig),
-        locked(
-            desk.machine,
-            f"placer tune {target.name}",
-            owner=str(id(opened)) if opened.emulated else "",
-        ),
+        locked(desk.machine, f"placer tune {target.name}", owner=rig.owner),
     ):
         margins = margins_bytes(options.margins_mib, desk.machine)
         planned = planner_of(desk, margins).best(options.goal)

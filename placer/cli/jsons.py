@@ -213,9 +213,10 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 def optimized_record(result: Optimized) -> dict[str, Any]:
     """A search as ``optimize --json`` prints it."""
+    from placer.cli.contests import contest_record
     from placer.search.trial import trial_record
 
-    found = result.study.found
+    found, contest = result.study.found, result.study.contest
     return {
         "name": result.target.name,
         "study": str(result.study.folder),
@@ -223,6 +224,7 @@ def optimized_record(result: Optimized) -> dict[str, Any]:
         "boundary": [trial_record(trial) for trial in found.boundary],
         "limits": [limit.record() for limit in found.limits],
         "launches": len(found.trials),
+        "contest": None if contest is None else contest_record(contest),
         "stopped": found.stopped,
         "applied": None if result.applied is None else applied_record(result.applied),
     }

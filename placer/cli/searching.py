@@ -39,7 +39,7 @@ SEARCHING = (
     ),
     click.option(
         "--budget",
-        type=click.FloatRange(min=1),
+        type=click.FloatRange(min=0, min_open=True),
         default=15,
         show_default=True,
         metavar="MINUTES",

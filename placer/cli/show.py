@@ -147,8 +147,11 @@ def optimized(result: Optimized, *, as_json: bool, quiet: bool) -> None:
     for trial in found.boundary:
         text = Text(_boundary_text(trial), "dim")
         out.print(text, soft_wrap=not out.is_terminal)
-    if found.stopped is not None:
-        out.print(Text(f"The search stopped early: {found.stopped}", "yellow"))
+    if result.study.contest is not None:
+        from placer.cli.contests import show_contest
+
+        out.print()
+        show_contest(result.study.contest, quiet=False)
     if result.applied is not None:
         applied(result.applied, as_json=False, quiet=False)
     out.print(Text(f"Record: {result.study.folder}", "dim"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -87,7 +88,7 @@ class LocalRunner:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - prctl alone
+                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - two calls of the kernel
                 )
             except OSError as error:
                 raise MachineError(
@@ -155,6 +156,7 @@ def free_port() -> int:
 
 
 def _die_with_parent() -> None:
-    """In the child: be killed if placer is (Linux)."""
+    """In the child: be killed if placer is (Linux), and leave no core file of it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

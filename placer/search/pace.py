@@ -116,16 +116,21 @@ class Pacing:
         table: what everything costs as the load test measures it, None where nothing
             is predicted of that.
         machine: the devices.
+        unknown: the strangers among them.
     """
 
     def __init__(
-        self, planning: Planning, table: CostTable | None, machine: Machine
+        self,
+        planning: Planning,
+        table: CostTable | None,
+        machine: Machine,
+        unknown: tuple[int, ...],
     ) -> None:
         self._planning = planning
         self._table = table
         self._machine = machine
         self._paces: dict[Placement, Pace] = {}
-        self.unknown = () if table is None else strangers(machine)
+        self.unknown = unknown
 
     def learn(self, placement: Placement, tokens_per_s: float | None) -> None:
         """A launch that fitted decoded so fast: the planner believes it."""

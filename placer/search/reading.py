@@ -62,22 +62,41 @@ def with_doubts(
         seen: of the launch.
         earlier: launches of the same search.
     """
-    paces = [
-        trial.decode_tokens_per_s / trial.probe.speed.decode.mid
-        for trial in earlier
-        if trial.verdict.outcome is Outcome.FITS
-        and trial.probe.speed is not None
-        and trial.decode_tokens_per_s is not None
-    ]
-    if not paces or probe.speed is None or seen.single is None:
+    fits = [t for t in earlier if t.verdict.outcome is Outcome.FITS]
+    if not fits or probe.speed is None or seen.single is None:
         return verdict
-    return spilled(
-        verdict,
-        what="decode",
-        measured=seen.single.decoded_tokens_per_s,
-        predicted=probe.speed.decode.low,
-        reference=median(paces),
+    said = probe.speed
+    looks = (
+        ("decode", said.decode.low, seen.single.decoded_tokens_per_s),
+        ("prefill", said.prefill.low, seen.single.prompt_tokens_per_s),
     )
+    for what, low, measured in looks:
+        paces = [pace for trial in fits if (pace := _pace(trial, what)) is not None]
+        if not paces:
+            return verdict
+        found = spilled(
+            verdict,
+            what=what,
+            measured=measured,
+            predicted=low,
+            reference=median(paces),
+        )
+        # A hiccup is over before both are measured; a spill slows both.
+        if found is verdict:
+            return verdict
+    return found
+
+
+def _pace(trial: Trial, what: str) -> float | None:
+    """What one slot was measured to do, in terms of what was predicted."""
+    said = trial.probe.speed
+    if said is None:
+        return None
+    if what == "decode":
+        measured, predicted = trial.decode_tokens_per_s, said.decode.mid
+    else:
+        measured, predicted = trial.prefill_tokens_per_s, said.prefill.mid
+    return None if measured is None else measured / predicted
 
 
 def blamed(trial: Trial, machine: Machine, needs: Sequence[int]) -> int:

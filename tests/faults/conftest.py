@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from placer.search.events import Event
 
 CONF = """\
 # Every byte of this is mine.
@@ -36,7 +35,7 @@ class Desk:
     folder: Path
     models: Path
     engine: Path
-    events: list[Event] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
 
     @property
     def conf(self) -> Path:
@@ -55,7 +54,7 @@ class Desk:
 
     def optimize(
         self,
-        on_event: Callable[[Event], None] | None = None,
+        on_event: Callable[[Any], None] | None = None,
         *,
         resume: bool = False,
     ) -> app.Optimized:

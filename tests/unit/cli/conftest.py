@@ -54,8 +54,9 @@ class Desk:
         return self.folder / "models.conf"
 
     def placer(self, *args: str) -> Answer:
-        """Run the command."""
-        code = run(list(args))
+        """Run the command; a search measures nothing beside its answer unasked."""
+        quick = ("--no-compare",) * (args[:1] == ("optimize",))
+        code = run([*args[:2], *quick, *args[2:]])
         printed = self.capsys.readouterr()
         return Answer(code=code, out=printed.out, err=printed.err)
 

@@ -39,6 +39,14 @@ def test_optimize_writes_what_it_proved(desk: Desk) -> None:
     assert "COLOUR=blue\n" in after
 
 
+def test_the_answer_is_measured_beside_others(desk: Desk) -> None:
+    """A table of who is how fast, and the outcome in words."""
+    out = desk.placer("optimize", "moe", "--compare", "--budget", "0.1").out
+    assert "in the cache" in out
+    assert "one GPU" in out
+    assert re.search(r"placer wins|wins: placer's|No difference seen|Not compared", out)
+
+
 def test_each_device_that_could_take_more_was_seen_to_refuse(desk: Desk) -> None:
     """The boundary holds an out-of-memory for either device, where that is asked."""
     answer = desk.placer("optimize", "moe", "--json", "--launch-beyond")

@@ -18,7 +18,6 @@ from placer.testing.models import write_qwen3moe
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from placer.search.events import Event
 
 CONF = """\
 [m]
@@ -28,7 +27,7 @@ EXTRA_ARGS=--lora {lora}
 """
 
 
-def listen(event: Event) -> None:
+def listen(event: object) -> None:
     """Nobody does."""
 
 
