@@ -39,11 +39,10 @@ SEARCHING = (
     ),
     click.option(
         "--budget",
-        type=click.FloatRange(min=0, min_open=True),
-        default=15,
+        default="15m",
         show_default=True,
-        metavar="MINUTES",
-        help="Time for that measurement.",
+        metavar="TIME",
+        help="Time for that measurement: 15m, 90s.",
     ),
     click.option(
         "--resume",
@@ -71,5 +70,15 @@ def study_options(values: dict[str, Any], *, emulated: bool) -> StudyOptions:
         patience_s=values["patience"],
         by_launch=values["launch_beyond"],
         resume=values["resume"],
-        compare_s=values["budget"] * 60 if compares else None,
+        compare_s=_seconds(values["budget"]) if compares else None,
     )
+
+
+def _seconds(text: str) -> float:
+    """A time such as ``15m``."""
+    from placer.tune.budget import parse_budget
+
+    seconds = parse_budget(text).seconds
+    if seconds is None:
+        raise click.UsageError(f"--budget {text}: give a time, such as 15m.")
+    return seconds

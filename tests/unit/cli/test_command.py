@@ -41,7 +41,7 @@ def test_optimize_writes_what_it_proved(desk: Desk) -> None:
 
 def test_the_answer_is_measured_beside_others(desk: Desk) -> None:
     """A table of who is how fast, and the outcome in words."""
-    out = desk.placer("optimize", "moe", "--compare", "--budget", "0.1").out
+    out = desk.placer("optimize", "moe", "--compare", "--budget", "6s").out
     assert "in the cache" in out
     assert "one GPU" in out
     assert re.search(r"placer wins|wins: placer's|No difference seen|Not compared", out)
@@ -191,6 +191,9 @@ def test_a_pipe_gets_no_colours_and_flags_in_one_line(
         (("nope",), 2, "No such command"),
         (("inspect",), 2, "MODEL"),
         (("optimize", "moe", "--logs", "/proc/nope"), 5, "/proc/nope"),
+        (("optimize", "moe", "--compare", "--budget", "soon"), 2, "20m"),
+        (("optimize", "moe", "--compare", "--budget", "12"), 2, "such as 15m"),
+        (("optimize", "moe", "--resume"), 2, "leave out --resume"),
     ],
 )
 def test_bad_input_gets_one_line_and_its_code(
