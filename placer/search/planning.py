@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from placer.memory.compute import is_pipelined
 from placer.plan.pipelining import unpipelined
 from placer.plan.plan import ALIKE
 from placer.search.pace import slowed
@@ -70,12 +69,18 @@ class Planning:
         pairs = zip(capacities, margins, strict=True)
         return tuple(max(n - margin, 0) for n, margin in pairs)
 
-    def cost(self, placement: Placement) -> float:
-        """What any placement costs, as the planner counts."""
+    def cost(self, placement: Placement, *, pipelined: bool) -> float:
+        """What any placement costs, as the planner counts.
+
+        Args:
+            placement: where everything goes.
+            pipelined: whether batches overlap over the devices: the engine gives that
+                up where its buffers do not fit, and the flags do not say so.
+        """
         table, machine = self.planner.table, self.planner.machine
         used, worth = spent(table, placement, machine), self.goal.worth
         batch_s = used.total.prefill_s
-        if is_pipelined(table.shape, placement, table.workload, machine):
+        if pipelined:
             batch_s = overlapped_s(used, table)
         per_token = worth.prefill * batch_s / table.n_tokens
         return worth.decode * used.total.decode_s + per_token
@@ -159,5 +164,6 @@ class Planning:
         choice = self.best(capacities)
         if choice is None or below is None:
             return choice
-        is_worth_it = self.cost(choice.placement) < below * (1 - WORTH)
+        cost = self.cost(choice.placement, pipelined=choice.overlaps)
+        is_worth_it = cost < below * (1 - WORTH)
         return choice if is_worth_it else None

@@ -9,12 +9,7 @@ from placer.engine.judge import Outcome, Verdict, judge
 from placer.errors import InputError, PlacerError, SearchError
 from placer.placement import Placement, placement_args
 from placer.plan import Choice, experts_kept, strategy_of
-from placer.search.events import (
-    Event,
-    Launching,
-    Progress,
-    TrialDone,
-)
+from placer.search.events import Event, Launching, Progress, TrialDone
 from placer.search.evidence import Evidence
 from placer.search.exclude import too_big
 from placer.search.limits import Limit, limits_of, next_step
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
 DRY_RUNS = 4
 ATTEMPTS = 3
 TOOK_DOWN = "the machine went down while it was tried"
-# A search that needs more is not learning anything.
 LAUNCHES_MAX = 40
 
 
@@ -267,8 +261,12 @@ class Search:
     def _rank(self, placement: Placement, tokens_per_s: float | None) -> None:
         """The best of those that fitted, by what is known of the devices by now."""
         self._pacing.learn(placement, tokens_per_s)
-        best = min(self._held, key=self.planning.cost)
-        self.best, self.cost = self._held[best], self.planning.cost(best)
+        best = min(self._held, key=self._cost)
+        self.best, self.cost = self._held[best], self._cost(best)
+
+    def _cost(self, held: Placement) -> float:
+        seen = self._held[held].observation.facts
+        return self.planning.cost(held, pipelined=seen.pipelined)
 
     def _launch(self, choice: Choice) -> Trial:
         """Ask it, again where somebody took its port or its memory meanwhile."""
@@ -291,7 +289,7 @@ class Search:
         return trial
 
     def is_recalled(self, trial: Trial) -> bool:
-        """Whether it was launched before this search was broken off."""
+        """Whether it was launched before the search was broken off."""
         return any(trial is known for known in self._recalled)
 
     def _asked(self, probe: Probe) -> Trial:
@@ -355,10 +353,8 @@ class Search:
         if stopped is None:
             return self._too_big()
         last = self.trials[-1]
-        if (
-            last.verdict.outcome is Outcome.REFUSED
-            and not last.observation.facts.port_taken
-        ):
+        port_taken = last.observation.facts.port_taken
+        if last.verdict.outcome is Outcome.REFUSED and not port_taken:
             return InputError(
                 f"llama-server refuses the launch: {stopped}",
                 hint="look at the profile's EXTRA_ARGS and at --arg",

@@ -85,6 +85,21 @@ class Arithmetic:
             self.shape, self.workload, placement, self.machine, self.compute_factor
         )
 
+    def overlaps(self, placement: Placement) -> bool:
+        """Whether there is room for the copies of a pipeline over the devices."""
+        if not is_pipelined(self.shape, placement, self.workload, self.machine):
+            return False
+        rows = zip(
+            self.needs(placement).devices,
+            self.machine.devices,
+            self.hidden_bytes,
+            strict=True,
+        )
+        return all(
+            held.total_bytes <= device.free_bytes - hidden
+            for held, device, hidden in rows
+        )
+
     def first_refusal(self, placement: Placement) -> Refusal | None:
         """Where a launch with the placement gives out, None if it fits.
 
@@ -158,8 +173,9 @@ class FakeLoadTest(LoadTest):
 
     def _success(self, placement: Placement) -> LogFacts:
         """The memory table, in whole MiB cut down."""
+        pipelined = self.truth.overlaps(placement)
         if not self.reports_room:
-            return LogFacts()
+            return LogFacts(pipelined=pipelined)
         rows = []
         needs = self.truth.needs(unpipelined(placement)).devices
         hidden = self.truth.hidden_bytes
@@ -177,7 +193,7 @@ class FakeLoadTest(LoadTest):
                     compute_bytes=_cut(held.compute_bytes or 0),
                 )
             )
-        return LogFacts(breakdown=tuple(rows))
+        return LogFacts(breakdown=tuple(rows), pipelined=pipelined)
 
     def _noise(self, device: str, placement: Placement) -> int:
         """By how much this reading is off: as at random, and always the same."""

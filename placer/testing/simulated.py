@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from placer.errors import SearchError
 from placer.placement import Workload
 from placer.search.evidence import slack_bytes
+from placer.search.planning import WORTH
 from placer.testing.fake_search import Arithmetic, fake_search, planning_of
 from placer.testing.fake_shapes import FakeLayer, fake_machine, fake_shape
 from placer.units import GIB, KIB, MIB
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from placer.plan import Choice
     from placer.search.search import Found
 
+# What is worth a launch, counted from the better of the two.
+EXCESS = WORTH / (1 - WORTH) + 1e-9
 # Dry runs until planner and engine agree on the very best.
 ROUNDS = 6
 
@@ -44,6 +47,18 @@ class Simulated:
     found: Found | None
     best: Choice | None
     excess: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing that fits is better by what counts.
+
+        Or by what the packer itself says that it may have missed.
+        """
+        if self.found is None or self.best is None:
+            return self.found is None and self.best is None
+        placement = self.found.trial.probe.placement
+        fits = self.truth.first_refusal(placement) is None
+        return fits and self.excess <= max(EXCESS, self.best.gap)
 
     @property
     def launches(self) -> int:
@@ -144,7 +159,7 @@ def bisected(truth: Arithmetic) -> tuple[int, float]:
         choice = planning.best([n * middle // steps for n in free])
         launches += choice is not None
         if choice is not None and truth.first_refusal(choice.placement) is None:
-            low, least = middle, min(least, planning.cost(choice.placement))
+            low, least = middle, min(least, choice.cost)
         elif choice is None:
             low = middle
         else:
