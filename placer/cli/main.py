@@ -56,7 +56,7 @@ class Verbs(click.Group):
 def cli(*, debug: bool) -> None:
     """Find, prove and write the placement of a GGUF model on your GPUs.
 
-    placer launches the real llama-server, fills its context, and keeps the largest
+    placer launches the real llama-server, fills its context, and keeps the fastest
     placement that does not run out of memory.
     """
     del debug

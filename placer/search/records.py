@@ -56,18 +56,22 @@ class StudyRecord:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The largest trial that was seen to fit, None where none was."""
+        """The answer: the best trial that was seen to fit, None where none was."""
         number = None if self.end is None else self.end.get("best")
         return next((t for t in self.trials if t["number"] == number), None)
 
     @property
     def best_so_far(self) -> dict[str, Any] | None:
-        """The same, of a search that was broken off too: the last that fitted.
+        """The same, of a search that was broken off too: the fastest that fitted.
 
-        A search only goes on to what is better.
+        Where nothing was measured the last: a search only goes on to what is better.
         """
         fitting = [t for t in self.trials if t["verdict"] == "FITS"]
-        return self.best or (fitting[-1] if fitting else None)
+
+        def rank(trial: dict[str, Any]) -> tuple[float, int]:
+            return trial["decode_tokens_per_s"] or 0.0, trial["number"]
+
+        return self.best or max(fitting, key=rank, default=None)
 
 
 def read_study(folder: Path) -> StudyRecord:
