@@ -69,7 +69,7 @@ class StudyRecord:
         fitting = [t for t in self.trials if t["verdict"] == "FITS"]
 
         def rank(trial: dict[str, Any]) -> tuple[float, int]:
-            return trial["decode_tokens_per_s"] or 0.0, trial["number"]
+            return trial.get("decode_tokens_per_s") or 0.0, trial["number"]
 
         return self.best or max(fitting, key=rank, default=None)
 
