@@ -292,7 +292,7 @@ def learned(
         path: of its file; None for the default.
         architecture: of the model that it is asked about.
         emulated: whether the verb's devices are.
-        before: what was written later does not count; None for all of it.
+        before: what was written then or later does not count; None for all of it.
     """
     ledger = Ledger(path or default_path())
     try:
@@ -312,7 +312,7 @@ T = TypeVar("T", Entry, SpeedEntry)
 
 
 def _until(moment: str | None, entries: Sequence[T]) -> tuple[T, ...]:
-    return tuple(e for e in entries if moment is None or e.when <= moment)
+    return tuple(e for e in entries if moment is None or e.when < moment)
 
 
 def prepared(

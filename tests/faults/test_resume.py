@@ -90,6 +90,8 @@ def whole(make_desk: MakeDesk) -> tuple[Any, ...]:
     found = answer_of(desk.optimize())
     desk.where.logs.rename(desk.folder / "whole")
     desk.conf.unlink()
+    # What it taught is not to be known to the next, which is to be the same.
+    (desk.folder / "ledger.jsonl").unlink()
     return found
 
 
