@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from placer.engine.client import Completion, ServerAnswerError, ServerClient
-from placer.engine.follow import LogFollower
 from placer.engine.log import read_log
 from placer.engine.observation import Observation, Proof, Stage
 from placer.engine.prompts import prompt_of
+from placer.engine.vigil import POLL_S, Vigil, settle, wait_for_health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Ask = Callable[[], Completion]
 
-POLL_S = 0.05
 DECODE_TOKENS = 16
 
 
@@ -46,10 +45,7 @@ class Session:
     on_progress: Callable[[LoadProgress], None]
     gauge: Gauge
     stage: Stage = Stage.STARTED
-    exit_code: int | None = None
-    stalled: bool = False
     answer_error: str | None = None
-    lines: list[str] = field(default_factory=list)
     done: dict[int, int] = field(default_factory=dict)
     total: int = 0
     prompts_sent: int = 0
@@ -59,22 +55,19 @@ class Session:
     single: Completion | None = None
     load_s: float | None = None
     read_s: float | None = None
-    resident_bytes: int = 0
-    started_s: float = field(default_factory=time.monotonic)
-    moved_s: float = field(default_factory=time.monotonic)
-    follower: LogFollower = field(init=False)
+    vigil: Vigil = field(init=False)
 
     def __post_init__(self) -> None:
-        self.follower = LogFollower(self.process.log_path)
+        self.vigil = Vigil(process=self.process, patience_s=self.test.patience_s)
 
     def run(self) -> None:
         """Load, fill, decode, as far as it is asked and as far as it goes."""
         patience_s = self.test.patience_s
         base_url = self.process.base_url
         with ServerClient(base_url, read_timeout_s=patience_s) as client:
-            if not self._wait_for_health(client):
+            if not wait_for_health(client, self._tick):
                 return
-            self.load_s = time.monotonic() - self.started_s
+            self.load_s = self.vigil.elapsed_s
             self.stage = Stage.LOADED
             if self.test.proof is Proof.LOAD or not self._look(client):
                 return
@@ -92,12 +85,6 @@ class Session:
             (Stage.REFILLED, self._refill),
             (Stage.DECODED, self._decode),
         )
-
-    def _wait_for_health(self, client: ServerClient) -> bool:
-        while self._tick():
-            if client.is_healthy():
-                return True
-        return False
 
     def _look(self, client: ServerClient) -> bool:
         """The largest image that a slot has room for, where images are understood.
@@ -179,14 +166,8 @@ class Session:
             return [future.result() for future in futures]
         except ServerAnswerError as error:
             self.answer_error = str(error)
-            self._settle()
+            settle(self._tick)
             return None
-
-    def _settle(self) -> None:
-        """A server that failed a request may be dying: let it, for a moment."""
-        until_s = time.monotonic() + 1.0
-        while time.monotonic() < until_s and self._tick():
-            pass
 
     def _wait_for(self, futures: list[Future[Completion]]) -> bool:
         while not all(future.done() for future in futures):
@@ -196,21 +177,15 @@ class Session:
 
     def _advance(self, slot: int, n_tokens: int) -> None:
         self.done[slot] = n_tokens
-        self.moved_s = time.monotonic()
+        self.vigil.move()
         if sum(self.done.values()) >= self.total:
             # The last slot has read its prompt; others decode already.
-            self.read_s = self.moved_s
+            self.read_s = self.vigil.moved_s
 
     def _tick(self) -> bool:
         """Look around once; whether the engine is alive and moving."""
-        code = self.process.exit_code()
-        new = self.follower.new_lines()
-        if new:
-            self.lines += new
-            self.moved_s = time.monotonic()
+        alive = self.vigil.look(loading=self.stage is Stage.STARTED)
         self.gauge.sample(self.process.pid)
-        if self.stage is Stage.STARTED and self._is_reading():
-            self.moved_s = time.monotonic()
         self.on_progress(
             LoadProgress(
                 stage=self.stage,
@@ -219,40 +194,21 @@ class Session:
                 peak_bytes=self.gauge.peak,
             )
         )
-        if code is not None:
-            self.exit_code = code
-            return False
-        if time.monotonic() - self.moved_s > self.test.patience_s:
-            self.stalled = True
-            return False
-        time.sleep(POLL_S)
-        return True
-
-    def _is_reading(self) -> bool:
-        """Whether the engine's memory has changed: it reads weights without a word."""
-        import psutil
-
-        if self.process.pid is None:
-            return False
-        try:
-            resident = psutil.Process(self.process.pid).memory_info().rss
-        except psutil.Error:
-            return False
-        changed = resident != self.resident_bytes
-        self.resident_bytes = resident
-        return changed
+        if alive:
+            time.sleep(POLL_S)
+        return alive
 
     def observation(self) -> Observation:
         """All that was seen of an engine that has ended, its last words included."""
-        self.lines += self.follower.new_lines() + self.follower.last_line()
+        self.vigil.hear_out()
         self.gauge.sample(self.process.pid)
-        total_s = time.monotonic() - self.started_s
+        total_s = self.vigil.elapsed_s
         return Observation(
             stage=self.stage,
-            exit_code=self.exit_code,
-            stalled=self.stalled,
+            exit_code=self.vigil.exit_code,
+            stalled=self.vigil.stalled,
             answer_error=self.answer_error,
-            facts=read_log(self.lines),
+            facts=read_log(self.vigil.lines),
             free_bytes=self.gauge.free_bytes,
             free_after_bytes=self.gauge.free_after(),
             peak_bytes=self.gauge.peak,

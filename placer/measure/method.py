@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from placer.engine.client import ServerAnswerError, ServerClient
-from placer.engine.follow import LogFollower
 from placer.engine.judge import judge_log
 from placer.engine.loadtest import PATIENCE_S
 from placer.engine.log import LogFacts, read_log
 from placer.engine.prompts import prompt_of
 from placer.engine.verdict import Cause, Outcome, Verdict
+from placer.engine.vigil import POLL_S, Vigil, settle, wait_for_health
 from placer.measure.measurement import Measurement, Timing, Turn
 from placer.measure.student import half_width
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from placer.model import ModelShape
     from placer.placement import Workload
 
-POLL_S = 0.05
 DECODE_TOKENS = 16
 # Of the interval of a launch's mean, from which on more requests are not worth it.
 NARROW = 0.03
@@ -43,7 +42,6 @@ LEAST_READ = 32
 SPARE_TOKENS = 2
 # The part of a server's answer that a prompt is read to.
 SLOT = 0
-SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,61 +122,39 @@ class _Session:
     process: EngineProcess
     on_depth: Callable[[int, tuple[Timing, ...]], None]
     timings: dict[int, tuple[Timing, ...]] = field(default_factory=dict)
-    exit_code: int | None = None
-    stalled: bool = False
     answer_error: str | None = None
     load_s: float | None = None
     n_asked: int = 0
-    lines: list[str] = field(default_factory=list)
-    started_s: float = field(default_factory=time.monotonic)
-    moved_s: float = field(default_factory=time.monotonic)
-    follower: LogFollower = field(init=False)
+    vigil: Vigil = field(init=False)
 
     def __post_init__(self) -> None:
-        self.follower = LogFollower(self.process.log_path)
+        self.vigil = Vigil(process=self.process, patience_s=self.method.patience_s)
 
     def run(self) -> None:
         """All depths, as far as it goes and as far as there is time."""
         patience_s = self.method.patience_s
         with ServerClient(self.process.base_url, read_timeout_s=patience_s) as client:
-            if not self._wait_for_health(client):
+            if not wait_for_health(client, self._tick):
                 return
-            self.load_s = time.monotonic() - self.started_s
+            self.load_s = self.vigil.elapsed_s
             try:
                 self._all_depths(client)
             except _OutOfTimeError:
                 pass
             except ServerAnswerError as error:
                 self.answer_error = str(error)
-                self._settle()
-
-    def _wait_for_health(self, client: ServerClient) -> bool:
-        while not client.is_healthy():
-            if not self._tick():
-                return False
-        return True
+                settle(self._tick)
 
     def _tick(self) -> bool:
-        """Look around once; whether the engine is alive and says something."""
-        self.exit_code = self.process.exit_code()
-        if new := self.follower.new_lines():
-            self.lines += new
-            self.moved_s = time.monotonic()
-        silent_s = time.monotonic() - self.moved_s
-        self.stalled = self.exit_code is None and silent_s > self.method.patience_s
+        """Look around once; whether the engine is alive and moving."""
+        alive = self.vigil.look(loading=self.load_s is None)
         time.sleep(POLL_S)
-        return self.exit_code is None and not self.stalled
-
-    def _settle(self) -> None:
-        """A server that failed a request may be dying: let it, for a moment."""
-        until_s = time.monotonic() + SETTLE_S
-        while time.monotonic() < until_s and self._tick():
-            pass
+        return alive
 
     def _all_depths(self, client: ServerClient) -> None:
         self._ask(client, 0)  # Kernels are compiled, pages touched: not counted.
         depths = self.turn.depths
-        until_s = self.started_s + self.method.budget_s
+        until_s = self.vigil.started_s + self.method.budget_s
         for at, depth in enumerate(depths):
             left_s = until_s - time.monotonic()
             if depth:
@@ -196,7 +172,7 @@ class _Session:
 
     def _require_time(self, n_tokens: int) -> None:
         del n_tokens
-        if time.monotonic() > self.started_s + self.method.budget_s:
+        if time.monotonic() > self.vigil.started_s + self.method.budget_s:
             raise _OutOfTimeError
 
     def _asked_until(
@@ -225,29 +201,29 @@ class _Session:
 
     def measurement(self) -> Measurement:
         """All that was seen, the last words of the log included."""
-        self.lines += self.follower.new_lines() + self.follower.last_line()
-        facts = read_log(self.lines)
+        self.vigil.hear_out()
+        facts = read_log(self.vigil.lines)
         return Measurement(
             turn=self.turn,
             timings=self.timings,
             verdict=self._verdict(facts),
             facts=facts,
             load_s=self.load_s,
-            total_s=time.monotonic() - self.started_s,
+            total_s=self.vigil.elapsed_s,
         )
 
     def _verdict(self, facts: LogFacts) -> Verdict | None:
         """What went wrong, by the log where it says so."""
-        if self.stalled:
+        if self.vigil.stalled:
             said = f"it did not answer, and said nothing for {self.method.patience_s} s"
             return Verdict(
                 outcome=Outcome.STALLED, evidence=(said,), cause=Cause.TIME_OUT
             )
-        if self.exit_code is None and self.answer_error is None:
+        if self.vigil.exit_code is None and self.answer_error is None:
             return None
-        verdict = judge_log(facts, exit_code=self.exit_code)
+        verdict = judge_log(facts, exit_code=self.vigil.exit_code)
         if verdict.outcome in (Outcome.OK, Outcome.UNKNOWN):
-            said = self.answer_error or f"exit code {self.exit_code}"
+            said = self.answer_error or f"exit code {self.vigil.exit_code}"
             return Verdict(outcome=Outcome.CRASHED, evidence=(said,))
         return verdict
 
