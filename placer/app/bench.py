@@ -224,8 +224,7 @@ class LocalBench:
         for attempt in range(ATTEMPTS):
             log = self.folder / f"{name}{f'-{attempt + 1}' if attempt else ''}.log"
             trial = self._launch(ready, log, on_progress)
-            is_spoiled = trial.verdict.outcome is Outcome.SPOILED
-            if not (trial.observation.facts.port_taken or is_spoiled):
+            if not trial.is_disturbed:
                 break
         if trial.verdict.outcome.is_oom and settings[PLACEMENT] != OWN:
             self._leave_more(trial.verdict)

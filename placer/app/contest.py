@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from placer.app.planned import each_kind, planner_of
+from placer.app.planned import best_alone, planner_of
 from placer.engine.loadtest import PATIENCE_S
 from placer.errors import MachineError
 from placer.measure import Contender, Method, Rounds
@@ -224,13 +224,12 @@ def _fit(desk: Desk, answer: Answer, options: ContestOptions) -> Entrant:
 def _one_gpu(desk: Desk, answer: Answer, options: ContestOptions) -> Entrant:
     """The best that one device alone can do, by the speed model."""
     planner = planner_of(desk, options.margins_bytes)
-    choices = [planner.best(options.goal, index) for index in each_kind(desk)]
-    known = [choice for choice in choices if choice is not None]
-    if not known:
+    choice = best_alone(desk, planner, options.goal)
+    if choice is None:
         contender = Contender(name=ONE_GPU, args=())
         why = "nothing fits so, by formula"
         return Entrant(contender=contender, placement=None, absent=why)
-    placement = min(known, key=lambda choice: choice.cost).placement
+    placement = choice.placement
     flags = placement_args(placement, desk.target.shape, desk.machine)
     contender = Contender(name=ONE_GPU, args=(*_asked_args(desk), *flags))
     return _entrant(contender, placement, answer)

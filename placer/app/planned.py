@@ -249,7 +249,9 @@ def planner_of(desk: Desk, margins: tuple[int, ...]) -> Planner:
 def _with_more(found: Plan, desk: Desk, planner: Planner, options: PlanOptions) -> Plan:
     """The plan with what was asked for beside it."""
     if options.baselines:
-        found = replace(found, one_gpu=_one_gpu(desk, planner, options.goal))
+        alone = best_alone(desk, planner, options.goal)
+        one_gpu = None if alone is None else _rated(alone, desk, ask=False)
+        found = replace(found, one_gpu=one_gpu)
         found = _with_fit(found, desk, planner.margins_bytes, options)
     if options.tradeoffs:
         from placer.app.frontier import tradeoffs
@@ -342,13 +344,11 @@ def _ranked(found: list[Rated], planner: Planner, goal: Goal) -> tuple[Rated, ..
     return (first, *sorted(others, key=cost))
 
 
-def _one_gpu(desk: Desk, planner: Planner, goal: Goal) -> Rated | None:
-    """The best that one device alone can do."""
+def best_alone(desk: Desk, planner: Planner, goal: Goal) -> Choice | None:
+    """The best that one device alone can do; None where nothing fits so."""
     choices = [planner.best(goal, index) for index in each_kind(desk)]
     found = [choice for choice in choices if choice is not None]
-    if not found:
-        return None
-    return _rated(min(found, key=lambda choice: choice.cost), desk, ask=False)
+    return min(found, key=lambda choice: choice.cost, default=None)
 
 
 def each_kind(desk: Desk) -> list[int]:

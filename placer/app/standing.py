@@ -75,7 +75,7 @@ class Standing:
         first: int = 1,
         purpose: str = "as models.conf has it",
     ) -> Trial:
-        """Once, or again if somebody took its port; the ledger learns of it.
+        """Once, or again if somebody took its port or memory; the ledger learns of it.
 
         Args:
             journal: where it is recorded.
@@ -94,7 +94,7 @@ class Standing:
         for number in range(first, first + ATTEMPTS):
             probe = self._probe(number, purpose, journal, forecast)
             trial = _launched(probe, test, journal, on_event)
-            if not trial.observation.facts.port_taken:
+            if not trial.is_disturbed:
                 break
         self.learned.keep_trials(target, machine, [trial], calibration)
         return trial

@@ -244,6 +244,25 @@ PROOF = (
         help="Seconds without any movement after which a launch is stalled.",
     ),
 )
+GOAL = (
+    click.option(
+        "--for",
+        "goal",
+        type=click.Choice(["decode", "prefill", "balanced"]),
+        default="decode",
+        show_default=True,
+        help="What to be best at: writing, reading prompts, or both.",
+    ),
+)
+MARGIN = (
+    click.option(
+        "--margin",
+        type=MibList(least=0),
+        default="0",
+        show_default=True,
+        help="MiB to leave free, one figure for all devices or one each: 256,512.",
+    ),
+)
 OUTPUT = (
     click.option(
         "--json", "as_json", is_flag=True, help="Print JSON and nothing else."

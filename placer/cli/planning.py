@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from placer.cli.options import MibList
+from placer.cli.options import MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,7 @@ PLANNING = (
         help="What to be best at: writing, reading prompts, both, or the largest "
         "context.",
     ),
-    click.option(
-        "--margin",
-        type=MibList(least=0),
-        default="0",
-        show_default=True,
-        help="MiB to leave free, one figure for all devices or one each: 256,512.",
-    ),
+    *MARGIN,
     click.option(
         "--depth",
         type=click.IntRange(min=0),

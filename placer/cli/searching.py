@@ -6,27 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from placer.cli.options import MibList
+from placer.cli.options import GOAL, MARGIN
 
 if TYPE_CHECKING:
     from placer.app import StudyOptions
 
 SEARCHING = (
-    click.option(
-        "--for",
-        "goal",
-        type=click.Choice(["decode", "prefill", "balanced"]),
-        default="decode",
-        show_default=True,
-        help="What to be best at: writing, reading prompts, or both.",
-    ),
-    click.option(
-        "--margin",
-        type=MibList(least=0),
-        default="0",
-        show_default=True,
-        help="MiB to leave free, one figure for all devices or one each: 256,512.",
-    ),
+    *GOAL,
+    *MARGIN,
     click.option(
         "--launch-beyond",
         is_flag=True,

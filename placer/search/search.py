@@ -272,8 +272,7 @@ class Search:
         """Ask it, again where somebody took its port or its memory meanwhile."""
         for _ in range(ATTEMPTS):
             trial = self.launch(choice.placement, self._purpose)
-            spoiled = trial.verdict.outcome is Outcome.SPOILED
-            if not (trial.observation.facts.port_taken or spoiled):
+            if not trial.is_disturbed:
                 break
         return trial
 

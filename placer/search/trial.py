@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from placer.engine.judge import Outcome
 from placer.memory.records import memory_record
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Trial:
     probe: Probe
     observation: Observation
     verdict: Verdict
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether somebody took its port or its memory: it is to be made again."""
+        is_spoiled = self.verdict.outcome is Outcome.SPOILED
+        return is_spoiled or self.observation.facts.port_taken is not None
 
     @property
     def decode_tokens_per_s(self) -> float | None:
