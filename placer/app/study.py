@@ -221,7 +221,7 @@ def fingerprint(file: GGUFFile) -> str:
 
 
 def _interrupted(target: Target, search: Search) -> InterruptedSearchError:
-    hint = f"placer optimize {target.name} --resume goes on"
+    hint = "the same command with --resume goes on"
     if search.best is not None and target.profile is not None:
         hint += f", placer apply {target.name} writes the best so far"
     count = len(search.trials)
