@@ -88,7 +88,7 @@ class LocalRunner:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - two calls of the kernel
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
                 )
             except OSError as error:
                 raise MachineError(
@@ -155,7 +155,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: be killed if placer is (Linux), and leave no core file of it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

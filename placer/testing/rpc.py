@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from placer.engine.environment import engine_library_env
+from placer.engine.process import die_with_parent
 from placer.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ class _Server:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
             )
 
     @property
