@@ -1,0 +1,1 @@
+"""Settings of the usual OpenAI-compatible tools for a served profile."""

@@ -1,0 +1,1 @@
+"""llama-server's own router: which models, and how many at once."""
