@@ -92,9 +92,6 @@ def _leave(code: int) -> NoReturn:
 def run(argv: list[str]) -> int:
     """Run the command; its exit code."""
     if sys.stdout is None:
-        # Closed by the shell: what is printed goes nowhere.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    if sys.stdout is None:
         # The shell closed it: what is printed goes nowhere.
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if not argv:
