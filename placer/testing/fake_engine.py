@@ -14,14 +14,17 @@ and answers the requests that the real engine would. What it hides from its dry 
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Mapping
 
 DEVICES = {"Vulkan0": 400, "Vulkan1": 300}
@@ -129,7 +132,7 @@ def fake_engine(
     binary.write_text(
         "#!/bin/sh\n"
         f"PYTHONPATH={shlex.quote(str(package_root))}${{PYTHONPATH:+:$PYTHONPATH}} "
-        f"exec {shlex.quote(sys.executable)} -m placer.testing.fake_server "
+        f"exec {shlex.quote(sys.executable)} -m placer.testing.fake_program "
         f'{shlex.quote(str(config_path(binary)))} "$@"\n'
     )
     binary.chmod(0o755)
@@ -195,3 +198,10 @@ def running(binary: Path) -> tuple[int, ...]:
             return False
 
     return tuple(launch.pid for launch in launches(binary) if is_alive(launch.pid))
+
+
+def die(number: signal.Signals) -> NoReturn:
+    """End this process by a signal, with no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.kill(os.getpid(), number)
+    raise AssertionError("a signal that kills has killed")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import signal
 import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from placer.testing.fake_engine import FakeConfig, Fault
+from placer.testing.fake_engine import FakeConfig, Fault, die
 from placer.testing.fake_memory import OutOfMemoryError
 from placer.testing.fake_slots import DecodeError
 from placer.units import MIB
@@ -112,10 +110,3 @@ class FakeGraph:
             "E srv  update_slots: decode() failed: Compute error.",
         )
         raise DecodeError("Compute error.")
-
-
-def die(number: signal.Signals) -> NoReturn:
-    """End this process by a signal, with no core file."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.kill(os.getpid(), number)
-    raise AssertionError("a signal that kills has killed")

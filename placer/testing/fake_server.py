@@ -1,4 +1,4 @@
-"""A process that behaves like llama-server; ``fake_engine`` makes its executable.
+"""A launch of a fake engine: what becomes of a model that it is told to load.
 
 It reads a true header, needs memory by placer's formula, logs in the engine's words
 (b10434), and serves on the loopback port it was given until SIGTERM.
@@ -26,9 +26,10 @@ from placer.testing.fake_engine import (
     FakeConfig,
     Fault,
     Launch,
+    die,
     record_launch,
 )
-from placer.testing.fake_graph import FakeGraph, die
+from placer.testing.fake_graph import FakeGraph
 from placer.testing.fake_http import HttpServer, Reply, Request
 from placer.testing.fake_load import Loader
 from placer.testing.fake_log import Log
@@ -42,35 +43,13 @@ if TYPE_CHECKING:
 GARBAGE = b"\x00\xff\xfe\x80 buffer size = 9.9.9 MiB\xc3(\r\n" + b"=" * 50_000 + b"\n"
 
 
-def main(argv: Sequence[str]) -> int:
-    """The life of one process; its exit code.
-
-    Args:
-        argv: the configuration file, then the flags of llama-server.
-    """
-    config_path, args = Path(argv[0]), argv[1:]
-    config = FakeConfig.from_json(config_path.read_text())
-    if config.fault is Fault.SIGILL_AT_START and config.fault_after == 0:
-        die(signal.SIGILL)
-    if "--version" in args:
-        sys.stderr.write(f"version: 0.1.0-dev (build {BUILD}, commit {COMMIT})\n")
-        return 0
-    if "--list-devices" in args:
-        sys.stdout.write(_device_list(config))
-        return 0
+def serve(config_path: Path, config: FakeConfig, args: Sequence[str]) -> int:
+    """One launch, from its first line to its last; the exit code."""
     try:
         return _Server(config_path, config, args).run()
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-
-
-def _device_list(config: FakeConfig) -> str:
-    lines = [
-        f"  {name}: Fake GPU ({mib} MiB, {mib} MiB free)\n"
-        for name, mib in config.devices.items()
-    ]
-    return "".join(["Available devices:\n", *(lines or ["  (none)\n"])])
 
 
 class _Server:
@@ -212,9 +191,3 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 def _wait_for_ever() -> NoReturn:
     threading.Event().wait()
     raise AssertionError("nobody sets it")
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # requests may still be waiting in their threads
