@@ -56,12 +56,20 @@ class ServerClient:
     """A llama-server at ``base_url``; close it, or use it in a ``with``."""
 
     def __init__(self, base_url: str, *, read_timeout_s: float) -> None:
+        import ssl
+
         import httpx
 
         self._errors = (httpx.HTTPError,)
         timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
-        # trust_env would send loopback traffic through a proxy of the user's.
-        self._http = httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
+        # trust_env would send loopback traffic through a proxy of the user's; without
+        # a context of its own, httpx reads all certificates of the system first.
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=timeout,
+            trust_env=False,
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        )
 
     def __enter__(self) -> Self:
         return self

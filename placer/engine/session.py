@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -170,9 +170,10 @@ class Session:
             return None
 
     def _wait_for(self, futures: list[Future[Completion]]) -> bool:
-        while not all(future.done() for future in futures):
+        while wait(futures, timeout=POLL_S).not_done:
             if not self._tick():
                 return False
+        self._tick()
         return True
 
     def _advance(self, slot: int, n_tokens: int) -> None:
@@ -194,8 +195,6 @@ class Session:
                 peak_bytes=self.gauge.peak,
             )
         )
-        if alive:
-            time.sleep(POLL_S)
         return alive
 
     def observation(self) -> Observation:

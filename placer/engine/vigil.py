@@ -96,6 +96,7 @@ def wait_for_health(client: ServerClient, tick: Callable[[], bool]) -> bool:
     while tick():
         if client.is_healthy():
             return True
+        time.sleep(POLL_S)
     return False
 
 
@@ -103,4 +104,4 @@ def settle(tick: Callable[[], bool]) -> None:
     """A server that failed a request may be dying: let it, for a moment."""
     until_s = time.monotonic() + SETTLE_S
     while time.monotonic() < until_s and tick():
-        pass
+        time.sleep(POLL_S)

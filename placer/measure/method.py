@@ -18,7 +18,7 @@ from placer.engine.loadtest import PATIENCE_S
 from placer.engine.log import LogFacts, read_log
 from placer.engine.prompts import prompt_of
 from placer.engine.verdict import Cause, Outcome, Verdict
-from placer.engine.vigil import POLL_S, Vigil, settle, wait_for_health
+from placer.engine.vigil import Vigil, settle, wait_for_health
 from placer.measure.measurement import Measurement, Timing, Turn
 from placer.measure.student import half_width
 
@@ -147,9 +147,7 @@ class _Session:
 
     def _tick(self) -> bool:
         """Look around once; whether the engine is alive and moving."""
-        alive = self.vigil.look(loading=self.load_s is None)
-        time.sleep(POLL_S)
-        return alive
+        return self.vigil.look(loading=self.load_s is None)
 
     def _all_depths(self, client: ServerClient) -> None:
         self._ask(client, 0)  # Kernels are compiled, pages touched: not counted.
