@@ -29,9 +29,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planned(models: Path, profile: str, **values: int | str) -> app.Plan:
-    """The plan of a shipped profile for the first user's two cards."""
+    """The plan of a shipped profile for the first user's two cards, and no other."""
     where = app.Where(emulate=DESKTOP, conf=SHIPPED, models=models)
-    return app.plan(profile, where, app.Request(values=values))
+    alone = app.PlanOptions(baselines=False)
+    return app.plan(profile, where, app.Request(values=values), alone)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
