@@ -16,10 +16,12 @@ from placer.machine.host import host_bandwidth
 from placer.machine.network import with_network
 from placer.machine.nvml import NvmlWatch, with_nvml
 from placer.machine.overhead import with_overhead
+from placer.units import from_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from placer.engine.docker import ContainerEngine
     from placer.engine.gauge import MemoryWatch
     from placer.testing import EmulatedMachine
 
@@ -38,7 +40,7 @@ class Rig:
             minute: emulated devices, before their cache is warm.
     """
 
-    engine: Engine
+    engine: Engine | ContainerEngine
     machine: Machine
     runner: Runner
     watch: MemoryWatch | None
@@ -96,6 +98,9 @@ def open_rig(
     server: Path | None = None,
     emulate: tuple[int, ...] | None = None,
     rpc: str | None = None,
+    folder: Path | None = None,
+    image: str | None = None,
+    memory_mib: int | None = None,
 ) -> Iterator[Rig]:
     """An engine and its devices.
 
@@ -103,28 +108,64 @@ def open_rig(
         server: the llama-server, or None for the one of the environment or of PATH.
         emulate: capacities in MiB of emulated GPUs to use instead of the real ones.
         rpc: endpoints of ``--rpc``, ``"host:port,host:port"``.
+        folder: of an engine that outlives the command: its settings and its emulated
+            devices stay there. None for a temporary one.
+        image: whose containers are started; ``server`` is a program inside it.
+        memory_mib: of the host that a container may take.
 
     Raises:
         MachineError: no engine, no device, or an engine that does not work.
     """
     with ExitStack() as stack:
-        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="placer-"))
-        if emulate is None:
-            binary = find_binary(server)
-            engine = Engine(binary=binary, config_home=Path(home), rpc=rpc)
-            yield _rig(engine, None)
-            return
-        emulated = stack.enter_context(_emulated(emulate))
-        engine = Engine(
-            binary=_engine_for_emulation(server),
-            config_home=Path(home),
-            variables=emulated.env,
-            rpc=rpc,
-        )
-        yield _rig(engine, emulated)
+        home = _home(folder, stack)
+        emulated = None
+        if emulate is not None:
+            gpus = None if folder is None else folder / "gpus"
+            emulated = stack.enter_context(_emulated(emulate, gpus))
+        engine: Engine | ContainerEngine
+        if image is None:
+            engine = _local(server, home, emulated)
+        else:
+            found = stack.enter_context(_containers(image, server, home, emulated))
+            engine = replace(found, memory_bytes=memory_mib and from_mib(memory_mib))
+        yield _rig(replace(engine, rpc=rpc), emulated)
 
 
-def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
+def _local(server: Path | None, home: Path, emulated: EmulatedMachine | None) -> Engine:
+    binary = find_engine(server, emulated=emulated is not None)
+    variables = {} if emulated is None else emulated.env
+    return Engine(binary=binary, config_home=home, variables=variables)
+
+
+@contextmanager
+def _containers(
+    image: str, program: Path | None, home: Path, emulated: EmulatedMachine | None
+) -> Iterator[ContainerEngine]:
+    """The engine of an image; of its containers only those that serve are left."""
+    from placer.engine.docker import connect, open_engine, remove_orphans, remove_own
+
+    client = connect()
+    remove_orphans()
+    engine = open_engine(client, image, config_home=home, program=program)
+    if emulated is not None:
+        engine = replace(engine, variables=emulated.env, folders=emulated.folders)
+    try:
+        yield engine
+    finally:
+        remove_own(client)
+
+
+def _home(folder: Path | None, stack: ExitStack) -> Path:
+    """The engine's XDG_CONFIG_HOME, an empty folder."""
+    if folder is None:
+        made = tempfile.TemporaryDirectory(prefix="placer-")
+        return Path(stack.enter_context(made))
+    home = folder.absolute() / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def _rig(engine: Engine | ContainerEngine, emulated: EmulatedMachine | None) -> Rig:
     engine = replace(engine, build=identify(engine))
     devices = list_devices(engine)
     if not devices:
@@ -146,11 +187,19 @@ def _rig(engine: Engine, emulated: EmulatedMachine | None) -> Rig:
     return Rig(
         engine=engine,
         machine=machine,
-        runner=LocalRunner(engine),
+        runner=_runner(engine),
         watch=watch,
         emulated=emulated is not None,
         compiles_shaders=compiles,
     )
+
+
+def _runner(engine: Engine | ContainerEngine) -> Runner:
+    if isinstance(engine, Engine):
+        return LocalRunner(engine)
+    from placer.engine.docker import ContainerRunner
+
+    return ContainerRunner(engine)
 
 
 def machine_of(devices: tuple[Device, ...], build: str | None) -> Machine:
@@ -166,17 +215,24 @@ def machine_of(devices: tuple[Device, ...], build: str | None) -> Machine:
     )
 
 
-def _emulated(capacities_mib: tuple[int, ...]) -> EmulatedMachine:
+def _emulated(capacities_mib: tuple[int, ...], folder: Path | None) -> EmulatedMachine:
     from placer.testing import EmulatedMachine
 
     if not capacities_mib or min(capacities_mib) < 1:
         raise InputError(
             "emulated devices need a capacity", hint="give MiB, as in --emulate 400,300"
         )
-    return EmulatedMachine(capacities_mib)
+    return EmulatedMachine(capacities_mib, folder=folder)
 
 
-def _engine_for_emulation(server: Path | None) -> Path:
+def find_engine(server: Path | None, *, emulated: bool) -> Path:
+    """The program of this machine; for emulated devices rather the bundled one.
+
+    Raises:
+        MachineError: none is there.
+    """
+    if not emulated:
+        return find_binary(server)
     from placer.testing import bundled_engine
 
     return find_binary(server, bundled_engine())

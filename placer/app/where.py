@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from placer.machine import Machine
 
 LOGS_DEFAULT = Path("search_logs")
+IMAGE_VARIABLE = "PLACER_DOCKER_IMAGE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,10 @@ class Where:
 
     Attributes:
         server: the llama-server; None for ``PLACER_LLAMA_SERVER`` or the one on PATH.
+            With an image it is the program inside it.
+        docker: the image of which containers are started; None for the one that
+            ``PLACER_DOCKER_IMAGE`` names where no ``server`` is given, else for none.
+        docker_memory: MiB of the host that a container may take; None for all.
         emulate: capacities in MiB of emulated GPUs, None for the real ones.
         rpc: endpoints of ``--rpc``.
         conf: the profile file; None for ``PLACER_CONF`` or ``models.conf``.
@@ -38,6 +44,8 @@ class Where:
     """
 
     server: Path | None = None
+    docker: str | None = None
+    docker_memory: int | None = None
     emulate: tuple[int, ...] | None = None
     rpc: str | None = None
     conf: Path | None = None
@@ -52,8 +60,21 @@ class Where:
         """Where profiles and models are looked for."""
         return Folders(conf=self.conf, models=self.models)
 
-    def rig(self, rpc: str | None = None) -> AbstractContextManager[Rig]:
-        """The engine and the devices; ``rpc`` is a profile's own endpoints.
+    @property
+    def image(self) -> str | None:
+        """The image of the engine; None for a program of this machine."""
+        if self.docker is not None or self.server is not None:
+            return self.docker
+        return os.environ.get(IMAGE_VARIABLE) or None
+
+    def rig(
+        self, rpc: str | None = None, *, folder: Path | None = None
+    ) -> AbstractContextManager[Rig]:
+        """The engine and the devices.
+
+        Args:
+            rpc: a profile's own endpoints.
+            folder: where what outlives the command stays; None for nothing that does.
 
         Raises:
             InputError: the devices are described, not here.
@@ -65,7 +86,14 @@ class Where:
                 "devices that are only described cannot run anything",
                 hint="leave --devices and --machine to estimate and plan",
             )
-        return open_rig(server=self.server, emulate=self.emulate, rpc=self.rpc or rpc)
+        return open_rig(
+            server=self.server,
+            emulate=self.emulate,
+            rpc=self.rpc or rpc,
+            folder=folder,
+            image=self.image,
+            memory_mib=self.docker_memory,
+        )
 
     def described(self) -> Machine | None:
         """The machine of ``devices`` or ``machine``; None where neither is given.
@@ -75,7 +103,12 @@ class Where:
         """
         if self.devices is None and self.machine is None:
             return None
-        others = {"--server": self.server, "--emulate": self.emulate, "--rpc": self.rpc}
+        others = {
+            "--server": self.server,
+            "--docker": self.docker,
+            "--emulate": self.emulate,
+            "--rpc": self.rpc,
+        }
         others |= {"--devices": self.devices} if self.machine is not None else {}
         given = [flag for flag, value in others.items() if value is not None]
         if given:

@@ -162,6 +162,18 @@ ENGINE = (
         help="llama-server to use.  [$PLACER_LLAMA_SERVER, PATH]",
     ),
     click.option(
+        "--docker",
+        metavar="IMAGE",
+        help="Run it in containers of this image; --server is then a program inside "
+        "it.  [$PLACER_DOCKER_IMAGE]",
+    ),
+    click.option(
+        "--docker-memory",
+        type=click.IntRange(min=6),
+        metavar="MiB",
+        help="Host memory that such a container may take.  [all]",
+    ),
+    click.option(
         "--emulate",
         type=MibList(),
         help="Emulated GPUs of these MiB instead of the real ones: 400,300.",
@@ -288,6 +300,8 @@ def where_of(values: dict[str, Any]) -> Where:
 
     return Where(
         server=values.pop("server", None),
+        docker=values.pop("docker", None),
+        docker_memory=values.pop("docker_memory", None),
         emulate=values.pop("emulate", None),
         rpc=values.pop("rpc", None),
         conf=values.pop("conf", None),

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from placer.engine.environment import engine_environment
 from placer.errors import MachineError
@@ -35,9 +35,36 @@ ASK_TIMEOUT_S = 60
 ASK_AGAIN_S = 0.5
 
 
+class AnyEngine(Protocol):
+    """A llama-server that answers, a program of this machine or one of an image."""
+
+    @property
+    def binary(self) -> Path:
+        """What messages name."""
+
+    @property
+    def config_home(self) -> Path:
+        """An empty folder that stands in for the user's settings."""
+
+    @property
+    def rpc(self) -> str | None:
+        """Endpoints of ``--rpc``, or None."""
+
+    @property
+    def build(self) -> str:
+        """What it calls itself."""
+
+    def ask(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run it with flags that make it answer and end.
+
+        Raises:
+            MachineError: it cannot be started or does not end.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A llama-server and the environment it runs in.
+    """A llama-server of this machine and the environment it runs in.
 
     Attributes:
         binary: the program.
@@ -122,7 +149,7 @@ def find_binary(given: Path | None, bundled: Path | None = None) -> Path:
     return Path(on_path)
 
 
-def identify(engine: Engine) -> str:
+def identify(engine: AnyEngine) -> str:
     """What the engine calls itself: ``"10434 (7e4c0a9)"``.
 
     Raises:
@@ -139,7 +166,7 @@ def identify(engine: Engine) -> str:
     return f"{match[1]} ({match[2]})"
 
 
-def list_devices(engine: Engine) -> tuple[Device, ...]:
+def list_devices(engine: AnyEngine) -> tuple[Device, ...]:
     """The devices as the engine lists them, with what is free now.
 
     A busy RPC server may not answer in time, and is left out then: it is asked again.
@@ -214,7 +241,7 @@ def _path_or_none(text: str | None) -> Path | None:
 
 
 def _not_an_engine(
-    engine: Engine, answer: subprocess.CompletedProcess[str]
+    engine: AnyEngine, answer: subprocess.CompletedProcess[str]
 ) -> MachineError:
     last = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-1:]
     said = f", it said {last[0].strip()[:120]!r}" if last else ""

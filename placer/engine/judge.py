@@ -73,6 +73,7 @@ def judge(observation: Observation, machine: Machine, proof: Proof) -> Verdict:
             reached=int(observation.stage) >= int(proof),
             stalled_in=observation.stage.title if observation.stalled else None,
             answer_error=observation.answer_error,
+            ending=observation.facts.oom_killed,
             free_bytes={
                 name: n_bytes
                 for device, n_bytes in free

@@ -82,6 +82,7 @@ class LogFacts:
         kernel: the line by which the kernel's driver lost a device.
         no_gpu: the line that says that no GPU is used.
         host_short: the line on which the host had no memory left.
+        oom_killed: the line by which the kernel ended the engine for want of memory.
         errors: every line of level E, for the curious.
         projector_bytes: what an image projector takes at most, where one is loaded.
     """
@@ -110,6 +111,7 @@ class LogFacts:
     kernel: str | None = None
     no_gpu: str | None = None
     host_short: str | None = None
+    oom_killed: str | None = None
     errors: tuple[str, ...] = ()
     projector_bytes: int | None = None
 
@@ -133,6 +135,7 @@ FIRSTS = (
     ("kernel", phrases.KERNEL_LOST),
     ("no_gpu", phrases.NO_GPU),
     ("host_short", phrases.HOST_SHORT),
+    ("oom_killed", phrases.OOM_KILLER),
 )
 # No line that is looked for is longer; some patterns take quadratic time.
 LINE_LENGTH = 1000

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from placer.engine.log import Phase
+from placer.units import size_text
 
 
 class Outcome(Enum):
@@ -95,3 +96,17 @@ class Verdict:
     def phase(self) -> Phase | None:
         """When memory ran out."""
         return PHASE_OF.get(self.outcome)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """A verdict in one line: what ran out, where, asked and free."""
+    parts = [verdict.outcome.value]
+    if verdict.device is not None:
+        parts.append(f"on {verdict.device}")
+    if verdict.asked_bytes is not None:
+        parts.append(f"asked {size_text(verdict.asked_bytes)}")
+    if verdict.free_bytes is not None:
+        parts.append(f"{size_text(verdict.free_bytes)} free")
+    if not verdict.outcome.is_oom and verdict.evidence:
+        parts.append(verdict.evidence[0])
+    return ", ".join(parts)

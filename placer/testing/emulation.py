@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -29,8 +30,9 @@ class EmulatedMachine:
 
     Args:
         capacities_mib: one capacity a device, 1 to 16 of them.
-        folder: where the machine's files go, and stay; a temporary folder that
-            ``close`` removes when it is None.
+        folder: where the machine's files go, and stay; a machine of the same
+            capacities that is there already is joined as it is. A temporary folder
+            that ``close`` removes when it is None.
 
     Raises:
         InputError: no device, too many, one without capacity, or a folder whose
@@ -51,6 +53,8 @@ class EmulatedMachine:
             state = folder / "state"
             drivers = _write_machine(folder, state, capacities_mib, driver)
             self._state = StateFile(state)
+            # What a container has to see of this machine to see the devices.
+            self.folders = (folder, layers, shader_cache())
         except BaseException:
             self._remove_temporary()
             raise
@@ -148,7 +152,9 @@ def _write_machine(
     if ":" in str(folder):
         raise InputError("the name of the folder cannot hold a colon", path=folder)
     folder.mkdir(parents=True, exist_ok=True)
-    create_state(state, [mib * MIB for mib in capacities_mib])
+    capacities = [mib * MIB for mib in capacities_mib]
+    if not _is_machine_of(state, capacities):
+        create_state(state, capacities)
     icd = {"library_path": driver, "api_version": "1.3.0"}
     manifests = [folder / f"card{i:02}.json" for i in range(len(capacities_mib))]
     for manifest in manifests:
@@ -156,6 +162,18 @@ def _write_machine(
             json.dumps({"file_format_version": "1.0.0", "ICD": icd}, indent=2)
         )
     return manifests
+
+
+def _is_machine_of(state: Path, capacities_bytes: Sequence[int]) -> bool:
+    """Whether a machine of these capacities stands in the file."""
+    if not state.is_file():
+        return False
+    try:
+        found = StateFile(state)
+    except InputError:
+        return False
+    with closing(found):
+        return found.capacity_bytes() == tuple(capacities_bytes)
 
 
 def _environment(layers: Path, drivers: list[Path], state: Path) -> dict[str, str]:
