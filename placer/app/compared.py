@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from placer.app.study import fingerprint
+from placer.app.told import told
 from placer.errors import InputError
 from placer.placement import Workload, placement_from_args
 from placer.report.held import seen_in
@@ -80,7 +81,8 @@ class Recorded:
     """The record of a placement, or why there is none.
 
     Attributes:
-        study: the newest search whose best trial is this very placement.
+        study: the newest search whose best trial is this very placement, or what the
+            profile's comment tells of it.
         missing: in words, where there is none.
     """
 
@@ -92,6 +94,8 @@ def recorded(
     logs: Path, target: Target, placement: Placement, machine: Machine
 ) -> Recorded:
     """The newest search that found what the profile has now.
+
+    Where there is none, what the comment beside the profile tells of it.
 
     Raises:
         JournalError: a record on the way there is damaged.
@@ -108,6 +112,9 @@ def recorded(
         if other is None:
             return Recorded(study=study)
         why = why or f"the newest search, {folder.name}, was of another {other}"
+    by_comment = told(target, machine)
+    if by_comment is not None:
+        return Recorded(study=by_comment)
     return Recorded(missing=why or f"no search of it under {logs}")
 
 

@@ -17,10 +17,10 @@ from placer.app.compared import (
     recorded,
     remarks,
 )
+from placer.app.rig import find_engine
 from placer.app.standing import Standing, open_standing
 from placer.app.study import new_folder, study_header
 from placer.app.target import model_path
-from placer.engine.binary import find_binary
 from placer.engine.judge import Outcome
 from placer.engine.loadtest import PATIENCE_S
 from placer.engine.observation import Proof
@@ -174,7 +174,7 @@ def profiles_to_verify(
             path=conf.path,
             hint="name the models folder with --models-dir",
         )
-    _require_engine(where)
+    require_engine(where)
     return chosen, skipped
 
 
@@ -192,14 +192,14 @@ def _skipped(profiles: Sequence[Profile], where: Where) -> Iterator[Verification
             yield Verification(name=profile.id, status=Status.SKIPPED, reason=reason)
 
 
-def _require_engine(where: Where) -> None:
+def require_engine(where: Where) -> None:
     """No engine is better said once than of every profile."""
-    bundled = None
-    if where.emulate is not None:
-        from placer.testing import bundled_engine
+    if where.image is None:
+        find_engine(where.server, emulated=where.emulate is not None)
+        return
+    from placer.engine.docker import connect
 
-        bundled = bundled_engine()
-    find_binary(where.server, bundled)
+    connect()
 
 
 def verify_profile(

@@ -148,5 +148,6 @@ def _facts(study: StudyRecord, best: Mapping[str, Any]) -> dict[str, str]:
     for key in ("prompt_tokens_per_s", "decode_tokens_per_s"):
         if best[key] is not None:
             facts[key] = f"{best[key]:.1f}"
+    facts["model"] = study.header["model"]["fingerprint"]
     facts["study"] = f"{study.folder.parent.name}/{study.folder.name}"
     return facts

@@ -55,23 +55,30 @@ def shard_name(prefix: str, number: int, count: int) -> str:
 
 
 def _read_shards(given: Header, prefix: str, count: int) -> list[Header]:
+    paths = [
+        given.path.with_name(shard_name(prefix, index + 1, count))
+        for index in range(count)
+    ]
+    _require_all(paths)
     shards: list[Header] = []
-    for index in range(count):
-        path = given.path.with_name(shard_name(prefix, index + 1, count))
-        header = given if path == given.path else _read_sibling(path, index, count)
+    for index, path in enumerate(paths):
+        header = given if path == given.path else read_header(path)
         _check_belongs(header, index, count, shards[0] if shards else header)
         shards.append(header)
     return shards
 
 
-def _read_sibling(path: Path, index: int, count: int) -> Header:
-    if not path.exists():
+def _require_all(paths: list[Path]) -> None:
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        number = paths.index(missing[0]) + 1
+        others = "".join(f", nor is {path.name} there" for path in missing[1:])
         raise InputError(
-            f"no such file, and it is number {index + 1} of the model's {count}",
-            path=path,
-            hint="download it into the same folder",
+            f"no such file, and it is number {number} of the model's {len(paths)}"
+            f"{others}",
+            path=missing[0],
+            hint="download what is missing into the same folder",
         )
-    return read_header(path)
 
 
 def _check_belongs(header: Header, index: int, count: int, first: Header) -> None:

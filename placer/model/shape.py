@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # build 11434.
 EXPERT_PATTERN = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
 
+# Elements of a block of a quantised cache: ggml-common.h.
+CACHE_BLOCK = 32
+
 
 def is_expert(tensor_name: str) -> bool:
     """Whether the tensor belongs to the routed experts, biases included."""
@@ -138,6 +141,18 @@ class ModelShape:
     def takes_states_back(self) -> bool:
         """Whether recurrent states can be taken back draft by draft."""
         return self.architecture in TAKES_STATES_BACK
+
+    @cached_property
+    def takes_cache_blocks(self) -> bool:
+        """Whether the heads of every layer are whole blocks of a quantised cache.
+
+        The engine wants it of layers without a cache too: llama-context.cpp:3853.
+        """
+        return all(
+            head % CACHE_BLOCK == 0
+            for layer in self.layers
+            for head in (layer.head_dim_k, layer.head_dim_v)
+        )
 
     @cached_property
     def n_embd_v_gqa_max(self) -> int:

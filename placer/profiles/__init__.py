@@ -11,25 +11,40 @@
 Of a key that is written twice in a section the last one counts, and is the one that
 an edit changes. A section that is written twice is an error. Unknown keys are kept.
 What placer writes into comments: :mod:`placer.profiles.provenance`. What an edit may
-touch: :mod:`placer.profiles.edit`.
+touch: :mod:`placer.profiles.edit`. How a new section is put behind all others:
+:mod:`placer.profiles.append`.
 """
 
 from __future__ import annotations
 
 from placer.profiles.conf import Conf, parse_conf
-from placer.profiles.diff import diff
+from placer.profiles.diff import changed_profiles, diff
 from placer.profiles.edit import Edit
 from placer.profiles.profile import Profile, read_arguments
-from placer.profiles.store import read_conf, undo, write_conf
+from placer.profiles.proved import Proved, read_proved
+from placer.profiles.store import (
+    Backup,
+    backups,
+    create_conf,
+    read_conf,
+    undo,
+    write_conf,
+)
 
 __all__ = [
+    "Backup",
     "Conf",
     "Edit",
     "Profile",
+    "Proved",
+    "backups",
+    "changed_profiles",
+    "create_conf",
     "diff",
     "parse_conf",
     "read_arguments",
     "read_conf",
+    "read_proved",
     "undo",
     "write_conf",
 ]

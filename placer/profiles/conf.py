@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from placer.errors import InputError
+from placer.profiles.append import appended_lines
 from placer.profiles.edit import edited_lines
 from placer.profiles.lines import BLANKS, Kind, join, read_lines
 from placer.profiles.profile import find_section, read_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from placer.profiles.edit import Edit
@@ -62,6 +64,30 @@ class Conf:
         """
         header = self.profile(profile_id).line - 1
         lines = edited_lines(self.lines, header, self.path, edit)
+        return parse_conf(join(lines), self.path, original=self.original)
+
+    def added(
+        self, profile_id: str, values: Mapping[str, str], comments: Sequence[str] = ()
+    ) -> Conf:
+        """The same file with a profile behind all others.
+
+        Args:
+            profile_id: its name.
+            values: of its keys.
+            comments: lines above it, without their ``#``.
+
+        Raises:
+            InputError: there is such a profile, or this one cannot be written.
+        """
+        for profile in self.profiles:
+            if profile.id == profile_id:
+                raise InputError(
+                    f"[{profile_id}] is there already",
+                    path=self.path,
+                    line=profile.line,
+                    hint="give the new profile another name",
+                )
+        lines = appended_lines(self.lines, profile_id, values, comments)
         return parse_conf(join(lines), self.path, original=self.original)
 
 

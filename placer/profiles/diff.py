@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from placer.profiles.lines import encode
+from placer.profiles.profile import find_section
 
 if TYPE_CHECKING:
     from placer.profiles.conf import Conf
@@ -28,6 +29,26 @@ def diff(old: Conf, new: Conf) -> str:
         tofile=f"{name} (new)",
     )
     return "".join(f"{_printable(text)}\n" for text in hunks)
+
+
+def changed_profiles(old: Conf, new: Conf) -> tuple[str, ...]:
+    """The profiles that are not the same in both, in the order of the file.
+
+    Comments between a profile's keys are its own; those above it are nobody's.
+    """
+    before, after = _sections(old), _sections(new)
+    names = {**before, **after}
+    return tuple(name for name in names if before.get(name) != after.get(name))
+
+
+def _sections(conf: Conf) -> dict[str, list[str]]:
+    """The lines of each profile, from its header to its last key."""
+    found = {}
+    for profile in conf.profiles:
+        section = find_section(conf.lines, profile.line - 1)
+        lines = conf.lines[section.header : section.last_key + 1]
+        found[profile.id] = [line.text for line in lines]
+    return found
 
 
 def _printable(text: str) -> str:

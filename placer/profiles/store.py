@@ -17,6 +17,7 @@ import re
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,26 @@ _BACKUP = re.compile(r"([0-9]{4,})-([0-9a-f]{64})\.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Backup:
+class Backup:
     """The bytes before one write, and the SHA-256 of those after it."""
 
     path: Path
     number: int
     written: str
+
+    @property
+    def data(self) -> bytes:
+        """What the file held before the write."""
+        return self.path.read_bytes()
+
+    @property
+    def when(self) -> datetime:
+        """The moment of the write."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    def is_followed_by(self, data: bytes) -> bool:
+        """Whether the write put these bytes there."""
+        return self.written == _sha256(data)
 
 
 def read_conf(path: Path) -> Conf:
@@ -47,7 +62,7 @@ def read_conf(path: Path) -> Conf:
     Raises:
         InputError: it cannot be read, or is no models.conf.
     """
-    hint = "name a profile file with --conf or PLACER_CONF"
+    hint = "name a profile file with --conf or PLACER_CONF, or begin one: placer new"
     with _reason("cannot be read", path, hint):
         data = path.read_bytes()
     return parse_conf(data, path)
@@ -75,6 +90,35 @@ def write_conf(conf: Conf, path: Path) -> Conf:
     return replace(conf, original=data)
 
 
+def create_conf(path: Path, text: str) -> None:
+    """A file with comments and nothing else, where there was none.
+
+    Raises:
+        InputError: there is a file, or it cannot be written.
+    """
+    with _reason("cannot be written", path):
+        with path.open("xb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(path.parent)
+
+
+def backups(path: Path) -> tuple[Backup, ...]:
+    """What undo would take back, one after the other; the newest is the last.
+
+    Raises:
+        InputError: the file or a backup cannot be read.
+    """
+    with _reason("cannot be read", path):
+        target = Path(os.path.realpath(path, strict=True))
+        folder = _backup_folder(target)
+        if not folder.is_dir():
+            return ()
+        found, _ = _without_idle(_backups(folder), target.read_bytes())
+        return tuple(found)
+
+
 def undo(path: Path, *, force: bool = False) -> Conf:
     """The file holds what it held before the last write of placer.
 
@@ -97,16 +141,12 @@ def undo(path: Path, *, force: bool = False) -> Conf:
 
 def _undo(target: Path, path: Path, *, force: bool) -> Conf:
     current = target.read_bytes()
-    backups = _backups(_backup_folder(target))
-    # A backup of what is there belongs to a write that never came about.
-    idle = []
-    while backups and backups[-1].path.read_bytes() == current:
-        idle.append(backups.pop())
-    if not backups:
+    found, idle = _without_idle(_backups(_backup_folder(target)), current)
+    if not found:
         raise InputError("there is nothing to undo", path=path)
-    last = backups[-1]
-    conf = parse_conf(last.path.read_bytes(), path)
-    if last.written != _sha256(current):
+    last = found[-1]
+    conf = parse_conf(last.data, path)
+    if not last.is_followed_by(current):
         if not force:
             hint = "undo by force, which keeps a copy of it"
             raise InputError("changed since placer wrote it", path=path, hint=hint)
@@ -121,8 +161,8 @@ def _undo(target: Path, path: Path, *, force: bool) -> Conf:
 
 def _replace_with_backup(target: Path, old: bytes, new: bytes) -> None:
     folder = _backup_folder(target)
-    backups = _backups(folder)
-    number = backups[-1].number + 1 if backups else 1
+    found = _backups(folder)
+    number = found[-1].number + 1 if found else 1
     backup = folder / f"{number:04d}-{_sha256(new)}.conf"
     like = target.stat()
     try:
@@ -131,7 +171,7 @@ def _replace_with_backup(target: Path, old: bytes, new: bytes) -> None:
     except BaseException:
         _drop_if_idle(backup, target)
         raise
-    for oldest in backups[: -(KEPT_BACKUPS - 1)]:
+    for oldest in found[: -(KEPT_BACKUPS - 1)]:
         with suppress(OSError):  # the write is done
             oldest.path.unlink()
 
@@ -177,15 +217,28 @@ def _backup_folder(target: Path) -> Path:
     return target.parent / f".{target.name}.backups"
 
 
-def _backups(folder: Path) -> list[_Backup]:
+def _backups(folder: Path) -> list[Backup]:
     """The backups in a folder, the newest last."""
     matches = ((entry, _BACKUP.fullmatch(entry.name)) for entry in folder.iterdir())
     found = [
-        _Backup(path=entry, number=int(match.group(1)), written=match.group(2))
+        Backup(path=entry, number=int(match.group(1)), written=match.group(2))
         for entry, match in matches
         if match is not None
     ]
     return sorted(found, key=lambda backup: backup.number)
+
+
+def _without_idle(
+    found: list[Backup], current: bytes
+) -> tuple[list[Backup], list[Backup]]:
+    """Those that can be taken back, and those of a write that never came about.
+
+    The latter hold what the file holds.
+    """
+    last = len(found)
+    while last and found[last - 1].data == current:
+        last -= 1
+    return found[:last], found[last:]
 
 
 @contextmanager

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 LEAST_UBATCH, MOST_UBATCH = 128, 4096
 USUAL_BATCH = 2048
-# Elements of a block of a quantised cache: ggml-common.h.
-BLOCK = 32
 # Backends that had buffers split by rows in some build: ggml_backend_split_buffer_type.
 BY_ROWS = frozenset({"CUDA", "ROCm", "MUSA", "SYCL"})
 # llm_arch_supports_sm_tensor, llama-arch.cpp:1196, in GGUF's spelling.
@@ -180,7 +178,7 @@ class Start:
         found = {
             "ub": self._batches("ub", (0.5, 1, 2, 4), LEAST_UBATCH, MOST_UBATCH),
             "b": self._batches("b", (1, 2), USUAL_BATCH, 2 * MOST_UBATCH),
-            "ctk": ("f16", *(["q8_0"] if self._takes_blocks else [])),
+            "ctk": ("f16", *(["q8_0"] if self.shape.takes_cache_blocks else [])),
             "fa": ("on",) if self.settings["fa"] == "off" else ("off",),
         }
         if self.uses_cpu:
@@ -201,14 +199,6 @@ class Start:
         now = int(self.settings[name])
         sizes = {int(now * factor) for factor in factors} | {least}
         return tuple(str(n) for n in sorted(sizes) if least <= n <= min(most, self.ctx))
-
-    @property
-    def _takes_blocks(self) -> bool:
-        """Whether the cache of every layer divides into blocks."""
-        return all(
-            layer.head_dim_k % BLOCK == 0 and layer.head_dim_v % BLOCK == 0
-            for layer in self.shape.layers
-        )
 
     def _objection_to(self, mode: str) -> str | None:
         """Why the model cannot be split so; None where the engine may."""

@@ -274,6 +274,40 @@ def test_facts_survive_their_comments(facts: dict[str, str]) -> None:
     assert (read_facts(fact_lines(ascii_names)) or {}) == ascii_names
 
 
+printable = st.text(max_size=12).filter(
+    lambda text: text.isprintable() and "placer" not in text
+)
+new_values = st.fixed_dictionaries(
+    {"MODEL": st.sampled_from(["m.gguf", "a b/m.gguf", "[x]", "#m", "="])},
+    optional={
+        "NAME": printable.map(str.strip),
+        "CTX_SIZE": st.just("4096"),
+        "N_GPU_LAYERS": st.just("auto"),
+        "FIT": st.just("on"),
+        "EXTRA_ARGS": st.sampled_from(["", "-b 512", "-fa on -ot a=CPU"]),
+    },
+)
+
+
+@settings(max_examples=50)
+@given(files(), new_values, st.lists(printable, max_size=2), edits)
+def test_a_new_profile_stands_behind_every_byte(
+    data: bytes, values: dict[str, str], above: list[str], edit: Edit
+) -> None:
+    """What was there is a prefix; the new one is read back, and is edited alone."""
+    before = parse_conf(data, PATH)
+    after = before.added("new", values, above)
+    assert after.data.startswith(data)
+    assert after.data.endswith(b"\n")
+    old = {profile.id: profile for profile in before.profiles}
+    assert {p.id: p for p in after.profiles if p.id != "new"} == old
+    profile = after.profile("new")
+    assert profile.provenance is None
+    assert (profile.model, profile.name) == (values["MODEL"], values.get("NAME"))
+    assert profile.extra_args == tuple(values.get("EXTRA_ARGS", "").split())
+    assert after.updated("new", edit).data.startswith(data)
+
+
 @settings(max_examples=25)  # each writes and syncs files
 @given(files(), st.lists(edits, min_size=1, max_size=3))
 def test_undo_restores_the_bytes_before_each_write(

@@ -85,6 +85,15 @@ def test_a_missing_shard_is_named(shards: list[Path]) -> None:
     assert caught.value.path == shards[1]
 
 
+def test_every_missing_shard_is_named(shards: list[Path]) -> None:
+    """Nobody downloads one, and is told of the next then."""
+    shards[0].unlink()
+    shards[2].unlink()
+    with pytest.raises(InputError, match=f"number 1 of .* {shards[2].name}") as caught:
+        read_gguf(shards[1])
+    assert caught.value.path == shards[0]
+
+
 def test_a_renamed_shard_says_what_it_should_be_called(shards: list[Path]) -> None:
     """A shard whose name lost its number cannot lead to the others."""
     path = shards[0].rename(shards[0].with_name("model.gguf"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import pytest
 
 from placer import app
 from placer.app.compared import Kind, Tolerance
+from placer.app.target import Asked, resolve
+from placer.app.told import told
 from placer.app.verified import Status, Verification, Verified
 from placer.errors import (
     InputError,
@@ -175,6 +178,41 @@ def test_a_search_of_something_else_is_no_record(
     assert found.reason == f"the newest search, {name}, was of another {other}"
 
 
+def test_a_comment_is_a_record_too(desk: Desk) -> None:
+    """Speeds are held to what stands beside the profile when the search is gone."""
+    desk.optimize()
+    shutil.rmtree(desk.where.logs)
+    found = desk.verify()
+    assert found.status is Status.SAME
+    assert kinds(found)["decode_tokens_per_s"] is Kind.SAME
+    assert kinds(found)["prompt_graph_splits"] is None
+    assert found.recorded is not None
+    assert found.recorded.folder == desk.where.folders.conf_path
+    text = desk.where.folders.conf_path.read_text()
+    desk.write(text.replace("decode_tokens_per_s=", "decode_tokens_per_s=9999"))
+    assert desk.verify().status is Status.WORSE
+
+
+def test_a_comment_about_something_else_is_no_record(desk: Desk) -> None:
+    """Another profile, another model or device, or a figure that nobody can read."""
+    desk.optimize()
+    text = desk.where.folders.conf_path.read_text()
+    with desk.where.rig() as rig:
+        for was, now in (
+            (" -np 1", " -np 2"),
+            ("proof=full", "proof=half"),
+            ("free.Vulkan1=100MiB", "free.Vulkan1=much"),
+            ("free.Vulkan1=100MiB", "free.Vulkan2=100MiB"),
+            ("model=", "mode="),
+        ):
+            assert was in text
+            desk.write(text.replace(was, now))
+            target = resolve("tiny", desk.where.folders, Asked())
+            assert told(target, rig.machine) is None
+        desk.write(text)
+        assert told(resolve("tiny", desk.where.folders, Asked()), rig.machine)
+
+
 def test_other_devices_are_no_record(desk: Desk) -> None:
     """Memory and speed of one card say nothing of another."""
     desk.optimize()
@@ -242,17 +280,14 @@ def test_a_regression_outweighs_what_was_not_verified(desk: Desk) -> None:
 
 
 def test_a_damaged_record_is_of_one_profile(desk: Desk) -> None:
-    """It is named, nothing is launched, and the other profile goes on."""
+    """It is named, nothing is launched; a copy of the profile has its comment."""
     desk.optimize()
     text = desk.where.folders.conf_path.read_text()
     desk.write(text + text.replace("[tiny]", "[other]"))
     (folder,) = study_folders(desk.where.logs, "tiny")
     (folder / FILE_NAME).write_text("no json\n")
     result = app.verify(["tiny", "other"], desk.where, desk.loose)
-    assert [p.status for p in result.profiles] == [
-        Status.NOT_VERIFIED,
-        Status.NO_RECORD,
-    ]
+    assert [p.status for p in result.profiles] == [Status.NOT_VERIFIED, Status.SAME]
     assert result.exit_code == 5
 
 
