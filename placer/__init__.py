@@ -50,6 +50,10 @@ if TYPE_CHECKING:
         Rated,
         Relief,
         Request,
+        Seen,
+        Served,
+        ServeOptions,
+        Stopped,
         StudyOptions,
         Tradeoff,
         Verification,
@@ -65,6 +69,9 @@ if TYPE_CHECKING:
         optimize,
         plan,
         report,
+        serve,
+        status,
+        stop,
         undo,
         verify,
     )
@@ -89,6 +96,10 @@ __all__ = [
     "Relief",
     "Request",
     "SearchError",
+    "Seen",
+    "ServeOptions",
+    "Served",
+    "Stopped",
     "StudyOptions",
     "Tradeoff",
     "Verification",
@@ -104,13 +115,16 @@ __all__ = [
     "optimize",
     "plan",
     "report",
+    "serve",
+    "status",
+    "stop",
     "undo",
     "verify",
 ]
 
 
 class _Package(ModuleType):
-    """Keeps ``placer.plan`` and ``placer.report`` verbs.
+    """Keeps ``placer.plan``, ``placer.report`` and ``placer.serve`` verbs.
 
     Python would hang the subpackage of that name over them when it is imported.
     """

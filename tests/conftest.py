@@ -50,6 +50,7 @@ def _no_user_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("ledger")
         patch.setenv("PLACER_LEDGER", str(folder / "ledger.jsonl"))
         patch.setenv("PLACER_CACHE", str(folder))
+        patch.setenv("PLACER_STATE", str(folder / "servers"))
         yield
 
 
@@ -57,3 +58,4 @@ def _no_user_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test learns from another, or from the user's own machine."""
     monkeypatch.setenv("PLACER_LEDGER", str(tmp_path / "ledger.jsonl"))
+    monkeypatch.setenv("PLACER_STATE", str(tmp_path / "servers"))

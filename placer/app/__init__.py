@@ -10,12 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from placer.app.added import Wanted, new
     from placer.app.companions import Companion
     from placer.app.frontier import Explained, Tradeoff
     from placer.app.judged import Judged, judge
     from placer.app.planned import Plan, PlanOptions, plan
+    from placer.app.profiled import Profiles, profiles
     from placer.app.rated import Estimated, Rated, estimate
     from placer.app.relief import Relief
+    from placer.app.served import Seen, Stopped, status, stop
+    from placer.app.serving import Served, ServeOptions, serve
     from placer.app.study import StudyOptions
     from placer.app.tuned import Tuned, tune
     from placer.app.tuning import TuneOptions
@@ -46,9 +50,14 @@ __all__ = [
     "Optimized",
     "Plan",
     "PlanOptions",
+    "Profiles",
     "Rated",
     "Relief",
     "Request",
+    "Seen",
+    "ServeOptions",
+    "Served",
+    "Stopped",
     "StudyOptions",
     "Tradeoff",
     "TuneOptions",
@@ -56,6 +65,7 @@ __all__ = [
     "Verification",
     "Verified",
     "VerifyOptions",
+    "Wanted",
     "Where",
     "apply",
     "devices",
@@ -63,9 +73,14 @@ __all__ = [
     "inspect",
     "judge",
     "ledger",
+    "new",
     "optimize",
     "plan",
+    "profiles",
     "report",
+    "serve",
+    "status",
+    "stop",
     "tune",
     "undo",
     "verify",
@@ -78,9 +93,14 @@ HOMES = {
     "Judged": "judged",
     "Plan": "planned",
     "PlanOptions": "planned",
+    "Profiles": "profiled",
     "Rated": "rated",
     "Relief": "relief",
     "Request": "where",
+    "Seen": "served",
+    "ServeOptions": "serving",
+    "Served": "serving",
+    "Stopped": "served",
     "StudyOptions": "study",
     "Tradeoff": "frontier",
     "TuneOptions": "tuning",
@@ -88,10 +108,16 @@ HOMES = {
     "Verification": "verified",
     "Verified": "verified",
     "VerifyOptions": "verified",
+    "Wanted": "added",
     "Where": "where",
     "estimate": "rated",
     "judge": "judged",
+    "new": "added",
     "plan": "planned",
+    "profiles": "profiled",
+    "serve": "serving",
+    "status": "served",
+    "stop": "served",
     "tune": "tuned",
     "verify": "verified",
 }

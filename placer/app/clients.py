@@ -8,14 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.app.flags import address_of
+from placer.app.flags import ALIASES, address_of
 from placer.app.target import Asked, resolve
-from placer.app.whole import write_whole
 from placer.clients import TOOLS, Endpoint, Setting, setting_of
 from placer.engine.chat import Answer, ask_chat, ask_messages, served_models
 from placer.errors import InputError, MachineError
 from placer.serve import default_state
 from placer.serve.alive import is_alive
+from placer.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from placer.app.where import Where
     from placer.serve import Running, StateFolder
 
-ALIASES = ("--alias", "-a")
 SUFFIX = ".gguf"
 KEYS, KEY_FILES = "--api-key", "--api-key-file"
 
@@ -179,8 +178,8 @@ def _base_url(target: Target, running: Running | None, url: str | None) -> str:
 def named_model(target: Target, served: Sequence[str]) -> str:
     """What the server calls the model; of a router's many, the profile's.
 
-    Without an alias a server calls its only model by the path of its file, and takes
-    any other name for it too.
+    placer serves a profile under its id where it has no alias; without either a server
+    calls its only model by the path of its file, and takes any other name for it too.
     """
     said = _said(target)
     alias = next((said[flag] for flag in ALIASES if flag in said), target.name)

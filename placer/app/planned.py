@@ -135,34 +135,39 @@ def plan(
     """
     options = options or PlanOptions()
     with open_desk(name, where, request, depth=options.depth) as opened:
-        options.on_step("planning")
-        started = time.perf_counter()
-        margins = options.margins_bytes(opened.machine)
-        asked = opened
-        if options.goal is Goal.CONTEXT:
-            from placer.app.widest import with_largest_context
+        return plan_on(opened, options)
 
-            asked = with_largest_context(opened, margins, options)
-        desk, planner = on_best_devices(asked, margins, options.goal)
-        candidates = _confirmed(desk, planner, options.goal)
-        seconds = time.perf_counter() - started - desk.asking.seconds
-        found = Plan(
-            target=desk.target,
-            machine=desk.machine,
-            goal=options.goal,
-            depth=desk.table().depth,
-            margins_bytes=planner.margins_bytes,
-            calibration=desk.calibration.source,
-            assumed=desk.rates.assumed,
-            seconds=seconds,
-            dry_run_seconds=desk.asking.seconds,
-            candidates=candidates,
-        )
-        found = _with_more(found, desk, planner, options)
-        if desk is not opened:
-            # Of other devices or another context: the opened one knows nothing of it.
-            desk.remember()
-        return found
+
+def plan_on(opened: Desk, options: PlanOptions) -> Plan:
+    """The same for a target that is on its machine already."""
+    options.on_step("planning")
+    started = time.perf_counter()
+    margins = options.margins_bytes(opened.machine)
+    asked = opened
+    if options.goal is Goal.CONTEXT:
+        from placer.app.widest import with_largest_context
+
+        asked = with_largest_context(opened, margins, options)
+    desk, planner = on_best_devices(asked, margins, options.goal)
+    candidates = _confirmed(desk, planner, options.goal)
+    seconds = time.perf_counter() - started - desk.asking.seconds
+    found = Plan(
+        target=desk.target,
+        machine=desk.machine,
+        goal=options.goal,
+        depth=desk.table().depth,
+        margins_bytes=planner.margins_bytes,
+        calibration=desk.calibration.source,
+        assumed=desk.rates.assumed,
+        seconds=seconds,
+        dry_run_seconds=desk.asking.seconds,
+        candidates=candidates,
+    )
+    found = _with_more(found, desk, planner, options)
+    if desk is not opened:
+        # Of other devices or another context: the opened one knows nothing of it.
+        desk.remember()
+    return found
 
 
 def on_best_devices(

@@ -115,17 +115,25 @@ def estimate(
     """
     with open_desk(name, where, request) as desk:
         target, machine = desk.target, desk.machine
-        flags = placement or target.placement_args
-        chosen = placement_from_args(flags, target.shape, machine)
-        # What weights and context alone exceed is launched without a pipeline.
-        bare = without_compute(target.shape, target.workload, chosen, machine)
-        is_short = min(headroom_bytes(bare, machine)) < 0
-        launched = desk.unpipelined(chosen) if is_short else chosen
-        candidate = candidate_of(chosen, launched, desk)
-        rated = rate(candidate, desk)
+        rated = rated_flags(placement or target.placement_args, desk)
         return Estimated(
             target=target, machine=machine, rated=rated, reliefs=_reliefs(rated, desk)
         )
+
+
+def rated_flags(flags: Sequence[str], desk: Desk) -> Rated:
+    """The placement that flags amount to, as the engine would launch it.
+
+    Raises:
+        InputError: flags that the engine would refuse, or that placer does not know.
+    """
+    target, machine = desk.target, desk.machine
+    chosen = placement_from_args(flags, target.shape, machine)
+    # What weights and context alone exceed is launched without a pipeline.
+    bare = without_compute(target.shape, target.workload, chosen, machine)
+    is_short = min(headroom_bytes(bare, machine)) < 0
+    launched = desk.unpipelined(chosen) if is_short else chosen
+    return rate(candidate_of(chosen, launched, desk), desk)
 
 
 def _reliefs(rated: Rated, desk: Desk) -> tuple[Relief, ...]:

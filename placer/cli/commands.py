@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.clients import clients_command
+from placer.cli.composing import compose_command
 from placer.cli.judging import judge_command
 from placer.cli.options import (
     COMPANIONS,
@@ -17,7 +19,6 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
-    PROOF,
     WORKLOAD,
     name_argument,
     options,
@@ -25,7 +26,22 @@ from placer.cli.options import (
     with_where,
 )
 from placer.cli.planning import PLANNING, plan_options
-from placer.cli.searching import SEARCHING, study_options
+from placer.cli.presets import presets_command
+from placer.cli.profiling import (
+    apply_command,
+    diff_command,
+    new_command,
+    profiles_command,
+    undo_command,
+)
+from placer.cli.searching import optimize_command
+from placer.cli.serving import (
+    dashboard_command,
+    serve_command,
+    status_command,
+    stop_command,
+)
+from placer.cli.together import together_command
 from placer.cli.tuning import tune_command
 from placer.cli.verifying import verify_command
 
@@ -183,91 +199,6 @@ def plan_command(
         raise click.exceptions.Exit(DOES_NOT_FIT)
 
 
-@click.command("optimize")
-@name_argument
-@options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS, PROOF, SEARCHING)
-@click.option("--dry-run", is_flag=True, help="Search, but leave models.conf as it is.")
-@options(OUTPUT)
-@with_where
-@with_request
-def optimize_command(
-    *,
-    name: str,
-    where: Where,
-    request: Request,
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    **searching: Any,
-) -> None:
-    """Find the best placement that fits, prove it, write it.
-
-    Every launch is the real llama-server, its context filled by a real prompt. Each
-    is on disk before the next. A bare MODEL.gguf is searched, and nothing is written.
-
-    \b
-    Examples:
-      placer optimize glm-q8 --ctx 131072 -b 4096
-      placer optimize glm-q8 --dry-run
-      placer optimize glm-q8 --resume
-      placer optimize model.gguf --emulate 400,300 --ctx 2048
-    """
-    from placer import app
-    from placer.cli import live, show
-
-    with live.search_view(quiet=quiet or as_json) as on_event:
-        result = app.optimize(
-            name,
-            where,
-            request,
-            study_options(searching, emulated=where.emulate is not None),
-            write=not dry_run,
-            on_event=on_event,
-        )
-    show.optimized(result, as_json=as_json, quiet=quiet)
-
-
-@click.command("apply")
-@name_argument
-@options(FILES, LOGS)
-@click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@options(OUTPUT)
-@with_where
-def apply_command(
-    *, name: str, where: Where, dry_run: bool, as_json: bool, quiet: bool
-) -> None:
-    """Write what the last search found to its profile.
-
-    \b
-    Example:
-      placer apply glm-q8
-    """
-    from placer import app
-    from placer.cli import show
-
-    applied = app.apply(name, where, write=not dry_run)
-    show.applied(applied, as_json=as_json, quiet=quiet)
-
-
-@click.command("undo")
-@options(FILES)
-@click.option("--force", is_flag=True, help="Even if the file was edited since.")
-@options(OUTPUT)
-@with_where
-def undo_command(*, where: Where, force: bool, as_json: bool, quiet: bool) -> None:
-    """Take back placer's last write to models.conf.
-
-    \b
-    Example:
-      placer undo
-    """
-    from placer import app
-    from placer.cli import show
-
-    app.undo(where, force=force)
-    show.undone(where.folders.conf_path, as_json=as_json, quiet=quiet)
-
-
 @click.command("report")
 @options(LOGS)
 @click.option(
@@ -341,13 +272,24 @@ def _placement_args(values: dict[str, Any]) -> tuple[str, ...]:
 
 
 ALL = (
+    profiles_command,
+    new_command,
     optimize_command,
     tune_command,
     verify_command,
+    serve_command,
+    status_command,
+    stop_command,
+    dashboard_command,
+    clients_command,
+    together_command,
+    presets_command,
+    compose_command,
     plan_command,
     estimate_command,
     devices_command,
     inspect_command,
+    diff_command,
     apply_command,
     undo_command,
     report_command,

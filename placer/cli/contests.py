@@ -11,7 +11,7 @@ from rich.text import Text
 from placer.app.contest import ANSWER, entrant_record
 from placer.cli.out import console
 from placer.cli.plans import GOALS, number_text
-from placer.cli.show import verdict_text
+from placer.engine.verdict import verdict_text
 from placer.measure import Outcome
 from placer.measure.compare import ALIKE, LEAST_ROUNDS, standing_record
 from placer.measure.events import DepthMeasured, LaunchEnded, RoundEnded, RoundStarted

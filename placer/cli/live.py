@@ -16,9 +16,9 @@ from rich.text import Text
 from placer.cli.bars import Picture, device_table, held_of, legend
 from placer.cli.contests import progress_text
 from placer.cli.out import console
-from placer.cli.show import verdict_text
 from placer.engine.judge import Outcome
 from placer.engine.observation import Stage
+from placer.engine.verdict import verdict_text
 from placer.measure.events import RoundStarted
 from placer.plan import headroom_bytes
 from placer.search.events import (

@@ -14,6 +14,7 @@ from rich.text import Text
 from placer.cli import jsons
 from placer.cli.bars import mib_text
 from placer.cli.out import console
+from placer.engine.verdict import verdict_text
 from placer.units import size_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from placer.app import Applied, Inspection, Optimized
-    from placer.engine.judge import Verdict
     from placer.machine import Device, Machine
     from placer.model import LayerShape
     from placer.search.limits import Limit
@@ -190,20 +190,6 @@ def reported(paths: tuple[Path, ...], *, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         for path in paths:
             click.echo(f"Wrote {path}")
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """A verdict in one line: what ran out, where, asked and free."""
-    parts = [verdict.outcome.value]
-    if verdict.device is not None:
-        parts.append(f"on {verdict.device}")
-    if verdict.asked_bytes is not None:
-        parts.append(f"asked {size_text(verdict.asked_bytes)}")
-    if verdict.free_bytes is not None:
-        parts.append(f"{size_text(verdict.free_bytes)} free")
-    if not verdict.outcome.is_oom and verdict.evidence:
-        parts.append(verdict.evidence[0])
-    return ", ".join(parts)
 
 
 def _rungs_table(trial: Trial, on: Machine) -> Table:

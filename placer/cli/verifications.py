@@ -13,7 +13,7 @@ from placer.app.compared import Kind
 from placer.app.verified import Status, outcome_record
 from placer.cli import jsons
 from placer.cli.out import console
-from placer.cli.show import verdict_text
+from placer.engine.verdict import verdict_text
 from placer.units import mib, size_text
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@
     <state>/<profile>/server.log    what the server says
     <state>/<profile>/home/         its XDG_CONFIG_HOME
     <state>/<profile>/gpus/         its emulated devices, where it has such
+    <state>/<profile>.log           what the last one said that has ended
+    <state>/<profile>.lock          held while one is started
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +75,23 @@ class StateFolder:
     def forget(self, profile: str) -> None:
         """Nothing of a profile's server is left here."""
         shutil.rmtree(self.folder(profile), ignore_errors=True)
+
+    def kept_log(self, profile: str) -> Path:
+        """What a profile's last server said that has ended."""
+        return self.path / f"{profile}.log"
+
+    def retire(self, profile: str) -> None:
+        """Nothing of a profile's server is left but what it said."""
+        with suppress(OSError):
+            (self.folder(profile) / LOG).replace(self.kept_log(profile))
+        self.forget(profile)
+
+    def leftovers(self) -> tuple[str, ...]:
+        """Profiles with a folder and no record: a start was killed before it."""
+        if not self.path.is_dir():
+            return ()
+        folders = sorted(f for f in self.path.iterdir() if f.is_dir())
+        return tuple(f.name for f in folders if self.server(f.name) is None)
 
     def _records(self) -> Iterator[Running]:
         if not self.path.is_dir():

@@ -52,6 +52,7 @@ WITHOUT_VALUE = {
         "--no-op-offload",
         "--swa-full",
         "--no-warmup",
+        "--metrics",
         "--jinja",
         "-v --verbose --log-verbose",
         "--version",

@@ -54,15 +54,17 @@ def state(tmp_path: Path) -> Iterator[StateFolder]:
 def test_a_container_serves_until_it_is_stopped(
     where: app.Where, state: StateFolder, client: DockerClient
 ) -> None:
-    """It answers and is seen from outside; stop leaves its log alone."""
-    running = app.serve("moe", where, ANY_PORT, state=state).running
+    """It answers where it was asked to; stop leaves its log alone."""
+    there = replace(ANY_PORT, host="127.0.0.2")
+    running = app.serve("moe", where, there, state=state).running
+    assert running.base_url.startswith("http://127.0.0.2:")
     (seen,) = app.status(state=state)
     assert seen.word == "ready"
     assert seen.held_bytes is not None
     assert sum(seen.held_bytes) > 10 * MIB
     with httpx.Client(trust_env=False) as http:
         answer = http.get(f"{running.base_url}/v1/models").json()
-    assert answer["data"][0]["id"] == running.model
+    assert answer["data"][0]["id"] == running.profile
     assert app.stop(state=state).profiles == ("moe",)
     assert client.containers.list(all=True) == []
     assert not state.folder("moe").exists()

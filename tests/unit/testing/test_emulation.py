@@ -95,6 +95,16 @@ def test_a_machine_in_a_given_folder_stays(tmp_path: Path) -> None:
     state.close()
 
 
+def test_a_machine_that_stays_is_joined_as_it_is(tmp_path: Path) -> None:
+    """What is used of it counts for later commands; other capacities begin anew."""
+    with EmulatedMachine([400, 300], folder=tmp_path) as machine:
+        machine.occupy(1, 50)
+    with EmulatedMachine([400, 300], folder=tmp_path) as machine:
+        assert machine.used_bytes() == (0, 50 * MIB)
+    with EmulatedMachine([400, 200], folder=tmp_path) as machine:
+        assert machine.used_bytes() == (0, 0)
+
+
 @pytest.mark.parametrize("capacities", [[], [0], [400] * 17])
 def test_an_impossible_machine_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacities: list[int]
