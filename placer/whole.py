@@ -11,9 +11,19 @@ from placer.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Stands in the first line of a file that may be written anew.
+MARK = "Written by placer"
+MARK_BYTES = 256
+ELSEWHERE = "give another file with --out"
 
-def write_whole(path: Path, text: str) -> None:
+
+def write_whole(path: Path, text: str, *, hint: str = ELSEWHERE) -> None:
     """The file holds the text; whoever reads it meanwhile sees all of the old one.
+
+    Args:
+        path: the file; its folder must be there.
+        text: what it is to hold.
+        hint: what to do where it cannot be written.
 
     Raises:
         InputError: it cannot be written.
@@ -27,10 +37,36 @@ def write_whole(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise InputError(
-            f"cannot be written: {error.strerror}",
-            path=path,
-            hint="give another file with --out",
+            f"cannot be written: {error.strerror}", path=path, hint=hint
         ) from None
     finally:
         with suppress(OSError):  # it has taken its place, or never came about
             temporary.unlink()
+
+
+def write_anew(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a text that has the mark; a file that has it not is somebody's own.
+
+    Args:
+        path: the file; its folder must be there.
+        text: what it is to hold, ``MARK`` in its first line.
+        force: whether any file is replaced.
+
+    Raises:
+        InputError: it is there without the mark, or cannot be written.
+    """
+    if not force and path.is_file() and not _is_marked(path):
+        raise InputError(
+            "is there already, and not written by placer",
+            path=path,
+            hint=f"{ELSEWHERE}, or replace it with --force",
+        )
+    write_whole(path, text)
+
+
+def _is_marked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.readline(MARK_BYTES)
+    except OSError:
+        return False

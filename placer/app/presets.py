@@ -10,7 +10,6 @@ from placer.app.planned import margins_bytes
 from placer.app.standing import own_placement
 from placer.app.target import PLACEMENT_FLAGS, WORKLOAD_FLAGS, model_path
 from placer.app.together import less_margins, open_desks, stated_member
-from placer.app.whole import write_whole
 from placer.errors import InputError, SearchError
 from placer.profiles import read_arguments, read_conf
 from placer.router import (
@@ -25,6 +24,7 @@ from placer.router import (
 )
 from placer.router.residents import CPU
 from placer.units import size_text
+from placer.whole import MARK, write_anew
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +80,7 @@ class Presets:
     def text(self, path: Path | str = FILE) -> str:
         """The whole file."""
         comments = (
-            "Written by placer presets from models.conf: edit that and write it anew.",
+            f"{MARK} presets from models.conf: edit that and write it anew.",
             self.command(path),
         )
         return preset_text(self.presets, comments)
@@ -149,13 +149,13 @@ def presets(
     )
 
 
-def write_presets(found: Presets, path: Path) -> None:
+def write_presets(found: Presets, path: Path, *, force: bool = False) -> None:
     """Write the file, whole or not at all.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it is there and not placer's, or cannot be written.
     """
-    write_whole(path, found.text(path))
+    write_anew(path, found.text(path), force=force)
 
 
 def _chosen(

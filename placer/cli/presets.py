@@ -30,6 +30,7 @@ ROUTER = (
         metavar="FILE.ini",
         help="Write it there.  [standard output]",
     ),
+    click.option("--force", is_flag=True, help="Replace a file that is not placer's."),
     click.option(
         "--load-on-startup",
         "on_startup",
@@ -51,6 +52,7 @@ def presets_command(
     names: tuple[str, ...],
     where: Where,
     out: Path | None,
+    force: bool,
     on_startup: str | None,
     margin: tuple[int, ...],
     as_json: bool,
@@ -74,7 +76,7 @@ def presets_command(
     asked = PresetOptions(on_startup=first, margins_mib=margin)
     found = presets(names, where, asked)
     if out is not None:
-        write_presets(found, out)
+        write_presets(found, out, force=force)
     _show(found, out, as_json=as_json, quiet=quiet)
 
 
