@@ -13,11 +13,12 @@ class LogFollower:
 
     Args:
         path: the file; it need not be there yet.
+        offset: the byte to begin at.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, offset: int = 0) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = offset
         self._rest = b""
 
     def new_lines(self) -> list[str]:

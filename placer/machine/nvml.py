@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def with_nvml(devices: tuple[Device, ...]) -> tuple[Device, ...]:
     """The same devices, the CUDA ones with NVML's facts where it can be asked."""
-    with _nvml(devices) as nvml:
+    with open_nvml(devices) as nvml:
         if nvml is None:
             return devices
-        handles = _handles(nvml, devices)
+        handles = handles_of(nvml, devices)
         return tuple(
             device
             if handles.get(device.name) is None
@@ -36,8 +36,8 @@ class NvmlWatch:
     @classmethod
     def of(cls, devices: tuple[Device, ...]) -> NvmlWatch | None:
         """A watch over the devices, None where NVML cannot see all of them."""
-        with _nvml(devices) as nvml:
-            seen = {} if nvml is None else _handles(nvml, devices)
+        with open_nvml(devices) as nvml:
+            seen = {} if nvml is None else handles_of(nvml, devices)
         return cls(devices) if len(seen) == len(devices) else None
 
     def peak_bytes(self, pid: int) -> tuple[int, ...] | None:
@@ -75,18 +75,18 @@ class NvmlWatch:
 
     def _held(self) -> list[dict[int, int]] | None:
         """What each process holds of each device; None where it cannot be asked."""
-        with _nvml(self._devices) as nvml:
+        with open_nvml(self._devices) as nvml:
             if nvml is None:
                 return None
             try:
-                handles = _handles(nvml, self._devices)
-                return [_held_of(nvml, handles[d.name]) for d in self._devices]
+                handles = handles_of(nvml, self._devices)
+                return [held_of(nvml, handles[d.name]) for d in self._devices]
             except (nvml.NVMLError, KeyError):
                 return None
 
 
 @contextmanager
-def _nvml(devices: tuple[Device, ...]) -> Iterator[Any]:
+def open_nvml(devices: tuple[Device, ...]) -> Iterator[Any]:
     """NVML, ready to be asked, or None where there is no CUDA device or no driver."""
     if not any(device.backend == "CUDA" for device in devices):
         yield None
@@ -104,7 +104,7 @@ def _nvml(devices: tuple[Device, ...]) -> Iterator[Any]:
         pynvml.nvmlShutdown()
 
 
-def _handles(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
+def handles_of(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
     """NVML's handle of each CUDA device.
 
     The engine's list gives no PCI id, and CUDA's order is not NVML's: a device is
@@ -121,7 +121,7 @@ def _handles(nvml: Any, devices: tuple[Device, ...]) -> dict[str, Any]:
     return found
 
 
-def _held_of(nvml: Any, handle: Any) -> dict[int, int]:
+def held_of(nvml: Any, handle: Any) -> dict[int, int]:
     """What each process holds of one device, of those of which the driver says it.
 
     A process that computes and draws is listed under both, each time with all of it.
