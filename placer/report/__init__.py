@@ -1,4 +1,4 @@
-"""Journals -> documents: a page for each profile, and every out-of-memory."""
+"""Journals -> documents: a page for each profile, every out-of-memory, charts."""
 
 from placer.report.model_page import model_page
 from placer.report.oom_page import oom_page

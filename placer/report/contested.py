@@ -25,14 +25,27 @@ UNFINISHED = "The answer was being measured beside others when placer ended."
 SURE = 0.9999
 
 
-def contest_blocks(study: StudyRecord) -> Iterator[str]:
-    """Who was faster in the newest contest; nothing where there was none."""
+def newest_contest(
+    study: StudyRecord,
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None] | None:
+    """What was to be measured beside what, and how it ended, if it did.
+
+    None where nothing was.
+    """
     newest_first = tuple(reversed(study.others))
     since = list(takewhile(lambda r: r["kind"] != "contest", newest_first))
     if len(since) == len(newest_first):
-        return
-    asked = newest_first[len(since)]
+        return None
     ended = next((r for r in since if r["kind"] == "contested"), None)
+    return newest_first[len(since)], ended
+
+
+def contest_blocks(study: StudyRecord) -> Iterator[str]:
+    """Who was faster in the newest contest; nothing where there was none."""
+    contest = newest_contest(study)
+    if contest is None:
+        return
+    asked, ended = contest
     if ended is None:
         yield UNFINISHED
         return

@@ -11,6 +11,14 @@ from placer.report.answer import (
     speed_table,
 )
 from placer.report.boundary import boundary_sentence, boundary_trials
+from placer.report.charts import (
+    LAUNCHES,
+    MEMORY,
+    READ,
+    WRITTEN,
+    chart_link,
+    study_charts,
+)
 from placer.report.conditions import devices_table, facts_list
 from placer.report.contested import contest_blocks
 from placer.report.figures import split_text, strategy_text
@@ -27,6 +35,7 @@ from placer.report.tried import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from placer.report.chart import Chart
     from placer.search.records import StudyRecord
 
 GENERATED = """\
@@ -73,9 +82,12 @@ def model_page(profile: str, studies: Sequence[StudyRecord]) -> str:
         studies: of this profile, at least one, in any order.
     """
     newest_first = sorted(studies, key=study_age, reverse=True)
-    proved = (study for study in newest_first if study.best is not None)
-    shown = next(proved, newest_first[0])
+    shown = _shown(newest_first)
     others = [study for study in newest_first if study is not shown]
+    links = {
+        name: chart_link(chart, f"{profile}/{name}.svg")
+        for name, chart in study_charts(shown).items()
+    }
     blocks = [f"# {plain(profile)}", GENERATED, HOW_TO_READ]
     if shown is not newest_first[0]:
         newer = newest_first[0].folder.name
@@ -83,12 +95,17 @@ def model_page(profile: str, studies: Sequence[StudyRecord]) -> str:
             f"A newer search, `{newer}`, has no answer: see "
             "[Other searches](#other-searches)."
         )
-    blocks += _study_blocks(shown)
+    blocks += _study_blocks(shown, links)
     if others:
         blocks.append("## Other searches")
     for study in others:
         blocks += _other_blocks(study)
     return "\n\n".join(blocks) + "\n"
+
+
+def model_charts(studies: Iterable[StudyRecord]) -> dict[str, Chart]:
+    """The charts of the same page by their names, to lie in the profile's folder."""
+    return study_charts(_shown(sorted(studies, key=study_age, reverse=True)))
 
 
 def study_age(study: StudyRecord) -> tuple[str, int, str]:
@@ -114,6 +131,12 @@ def outcome_sentence(study: StudyRecord) -> str:
     return f"{found}, and stopped early: {stopped}." if stopped else f"{found}."
 
 
+def _shown(newest_first: Sequence[StudyRecord]) -> StudyRecord:
+    """The newest with an answer, or the newest."""
+    proved = (study for study in newest_first if study.best is not None)
+    return next(proved, newest_first[0])
+
+
 def _by_then(study: StudyRecord) -> str:
     fitted = [trial for trial in study.trials if trial["verdict"] == "FITS"]
     if not fitted:
@@ -125,7 +148,7 @@ def _what(trial: Mapping[str, Any]) -> str:
     return f"{strategy_text(trial)}, {split_text(trial)} (trial {trial['number']})"
 
 
-def _study_blocks(study: StudyRecord) -> Iterator[str]:
+def _study_blocks(study: StudyRecord, links: Mapping[str, str]) -> Iterator[str]:
     best = study.best
     if best is None:
         yield "## No answer"
@@ -139,16 +162,25 @@ def _study_blocks(study: StudyRecord) -> Iterator[str]:
     yield facts_list(study)
     yield devices_table(study)
     if best is not None:
-        yield from _proof_blocks(study, best)
+        yield from _proof_blocks(study, best, links)
     yield "## Every split that was tried"
+    yield from _chosen(links, LAUNCHES)
     yield from _tried_blocks(study)
 
 
-def _proof_blocks(study: StudyRecord, best: Mapping[str, Any]) -> Iterator[str]:
+def _chosen(links: Mapping[str, str], *names: str) -> Iterator[str]:
+    return (links[name] for name in names if name in links)
+
+
+def _proof_blocks(
+    study: StudyRecord, best: Mapping[str, Any], links: Mapping[str, str]
+) -> Iterator[str]:
     yield "## Memory"
+    yield from _chosen(links, MEMORY)
     yield ABOUT_MEMORY
     yield memory_table(study, best)
     yield "## Speed"
+    yield from _chosen(links, WRITTEN, READ)
     yield ABOUT_SPEED
     yield speed_table(best)
     beside = list(contest_blocks(study))

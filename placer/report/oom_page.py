@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from placer.engine.log import Phase
 from placer.report.boundary import is_oom
+from placer.report.chart import Bar, Chart, Group, Part
+from placer.report.charts import chart_link
 from placer.report.figures import (
     DASH,
     mib_text,
@@ -63,6 +65,8 @@ left by then at most: free before the launch, less what the log says it had been
 reports weights only when all of them are in place: where they failed, nothing is known
 to be held, and the free figure is that before the launch. A dash is a figure that is
 not known."""
+# The phase in use is no word for a class of a style.
+KINDS = {name: name.replace("in use", "use") for name in PHASE_NAMES}
 NONE_YET = "No launch has run out of memory yet."
 
 Result = tuple["StudyRecord", dict[str, Any]]
@@ -75,15 +79,47 @@ def oom_page(profiles: Mapping[str, Sequence[StudyRecord]]) -> str:
         profiles: the studies of each profile, in any order.
     """
     blocks = ["# Out of memory", GENERATED]
-    found = {name: _results(studies) for name, studies in sorted(profiles.items())}
-    found = {name: results for name, results in found.items() if results}
+    found = _found(profiles)
     if not found:
         return "\n\n".join([*blocks, NONE_YET]) + "\n"
     blocks += ["## How to read it", HOW_TO_READ, "## Summary", _summary(found)]
+    blocks.append(chart_link(oom_chart(profiles), "oom-results.svg"))
     for name, results in found.items():
         blocks.append(f"## {plain(name)}")
         blocks += _profile_blocks(results)
     return "\n\n".join(blocks) + "\n"
+
+
+def oom_chart(profiles: Mapping[str, Sequence[StudyRecord]]) -> Chart:
+    """How often each device of each profile ran out, and of what; the summary drawn."""
+    groups = []
+    for name, results in _found(profiles).items():
+        bars = [
+            Bar(
+                label=device or "not named",
+                parts=tuple(
+                    Part(kind=KINDS[phase], value=n) for phase, n in by_phase.items()
+                ),
+                text=", ".join(f"{n} {phase}" for phase, n in by_phase.items() if n),
+            )
+            for device, by_phase in _counts(results)
+        ]
+        groups.append(Group(title=name, bars=tuple(bars)))
+    return Chart(
+        title="Launches that ran out of memory, by profile and device",
+        unit="",
+        groups=tuple(groups),
+        is_counted=True,
+        legend=tuple((kind, phase) for phase, kind in KINDS.items()),
+    )
+
+
+def _found(
+    profiles: Mapping[str, Sequence[StudyRecord]],
+) -> dict[str, list[Result]]:
+    """The results of every profile that has any."""
+    found = {name: _results(studies) for name, studies in sorted(profiles.items())}
+    return {name: results for name, results in found.items() if results}
 
 
 def _results(studies: Iterable[StudyRecord]) -> list[Result]:
@@ -94,19 +130,29 @@ def _results(studies: Iterable[StudyRecord]) -> list[Result]:
 
 def _summary(found: Mapping[str, Sequence[Result]]) -> str:
     """How often each device of each profile ran out, by phase."""
-    rows = []
-    for name, results in found.items():
-        counts = Counter(
-            (exhausted(trial, study.header["devices"]), trial["phase"])
-            for study, trial in results
-        )
-        # A device that the log does not name comes last.
-        devices = sorted({d for d, _ in counts}, key=lambda d: (d is None, d or ""))
-        for device in devices:
-            by_phase = [counts[device, phase] for phase in PHASE_NAMES]
-            figures = map(str, (*by_phase, sum(by_phase)))
-            rows.append([plain(name), name_text(device), *figures])
+    rows = [
+        [
+            plain(name),
+            name_text(device),
+            *map(str, (*by_phase.values(), sum(by_phase.values()))),
+        ]
+        for name, results in found.items()
+        for device, by_phase in _counts(results)
+    ]
     return table(COUNTS, rows)
+
+
+def _counts(
+    results: Sequence[Result],
+) -> Iterator[tuple[str | None, dict[str, int]]]:
+    """How often each device ran out in each phase."""
+    counts = Counter(
+        (exhausted(trial, study.header["devices"]), trial["phase"])
+        for study, trial in results
+    )
+    # A device that the log does not name comes last.
+    for device in sorted({d for d, _ in counts}, key=lambda d: (d is None, d or "")):
+        yield device, {phase: counts[device, phase] for phase in PHASE_NAMES}
 
 
 def _profile_blocks(results: Sequence[Result]) -> Iterator[str]:

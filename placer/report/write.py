@@ -1,4 +1,4 @@
-"""The documents on disk: each replaced whole, the same journals the same bytes."""
+"""Documents and charts on disk: replaced whole, the same journals the same bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from placer.errors import InputError
-from placer.report.model_page import model_page
-from placer.report.oom_page import oom_page
+from placer.report.chart import svg
+from placer.report.model_page import model_charts, model_page
+from placer.report.oom_page import oom_chart, oom_page
 from placer.search.records import StudyRecord, read_study, study_folders
 
 if TYPE_CHECKING:
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 def written_reports(logs: Path, docs: Path) -> tuple[Path, ...]:
     """Write a page for each profile with a study, and the out-of-memory results.
 
+    Each with its charts.
+
     Args:
         logs: the folder that ``placer optimize`` records in; it may be missing.
-        docs: gets ``models/<profile>.md`` and ``oom-results.md``. Pages of profiles
-            without a study are left as they are.
+        docs: gets ``models/<profile>.md`` with ``models/<profile>/*.svg``, and
+            ``oom-results.md`` with ``oom-results.svg``. Pages of profiles without a
+            study are left as they are.
 
     Returns:
-        What was written, the models in order of their names, then the results.
+        The pages that were written, the models in order of their names, then the
+        results.
 
     Raises:
         JournalError: a journal is damaged; nothing was written.
@@ -36,9 +41,22 @@ def written_reports(logs: Path, docs: Path) -> tuple[Path, ...]:
         for name, studies in sorted(profiles.items())
     }
     pages[docs / "oom-results.md"] = oom_page(profiles)
-    for path, text in pages.items():
+    for path, text in (_charts(profiles, docs) | pages).items():
         _write(path, text)
     return tuple(pages)
+
+
+def _charts(profiles: dict[str, list[StudyRecord]], docs: Path) -> dict[Path, str]:
+    """Every chart that the pages link to."""
+    charts = {
+        docs / "models" / profile / f"{name}.svg": svg(chart)
+        for profile, studies in sorted(profiles.items())
+        for name, chart in model_charts(studies).items()
+    }
+    results = oom_chart(profiles)
+    if results.bars:
+        charts[docs / "oom-results.svg"] = svg(results)
+    return charts
 
 
 def _studies_by_profile(logs: Path) -> dict[str, list[StudyRecord]]:

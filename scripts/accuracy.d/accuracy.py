@@ -1,6 +1,6 @@
 """The formula beside the engine's dry run, over all models, placements and workloads.
 
-accuracy                  against the recorded truth; writes docs/accuracy.md
+accuracy                  against the recorded truth; writes docs/accuracy.md, .svg
 accuracy --live           against the bundled engine, or the one that --server names
 accuracy --live --record  likewise, and keeps what it said as the recorded truth
 accuracy --live --record --resume   ask only for what is not recorded yet
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from placer.errors import MachineError, PlacerError
+from placer.report.chart import Bar, Chart, Group, Part, svg
 from placer.testing import bundled_engine
 from placer.testing.accuracy.cases import cases_of
 from placer.testing.accuracy.ceilings import missed
@@ -34,6 +35,7 @@ DATA = ROOT / "tests" / "accuracy" / "data"
 MODELS = DATA / "architectures.jsonl.gz"
 TRUTH = DATA / "truth-11434.jsonl.gz"
 PAGE = ROOT / "docs" / "accuracy.md"
+PICTURE = "\n![Cases whose compute buffers are exact](accuracy.svg)\n"
 
 
 def main() -> int:
@@ -74,7 +76,8 @@ def run(given: argparse.Namespace) -> int:
     if given.only:
         return 0
     if not given.live or given.record:
-        PAGE.write_text(page(comparisons, refused))
+        PAGE.write_text(page(comparisons, refused) + PICTURE)
+        PAGE.with_suffix(".svg").write_text(svg(chart(comparisons)), encoding="utf-8")
     reasons = missed(comparisons)
     for reason in reasons:
         print(f"missed: {reason}")
@@ -126,6 +129,32 @@ def compared(known: list[KnownModel], truths: list[Truth]) -> list[Comparison]:
         for truth in truths
         if truth.refused is None
     ]
+
+
+def chart(comparisons: list[Comparison]) -> Chart:
+    """How many cases are off by how much, by kind of placement, in per cent."""
+    by_kind: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        by_kind.setdefault(one.truth.case.kind, []).append(one)
+    bars = (share_bar(kind, own) for kind, own in sorted(by_kind.items()))
+    return Chart(
+        title="Cases whose compute buffers are exact, by placement",
+        unit="%",
+        groups=(Group(title="", bars=tuple(bars)),),
+        legend=(("fits", "exact to 0.1 MiB"), ("compute", "off by more")),
+    )
+
+
+def share_bar(kind: str, own: list[Comparison]) -> Bar:
+    """The share that is exact, and the worst of the rest."""
+    exact = sum(one.compute_exact for one in own) / len(own) * 100
+    worst = max(max(one.worst_over_bytes, one.worst_under_bytes) for one in own)
+    rest = "" if exact == 100 else f", {mib(worst):.1f} MiB off at worst"
+    return Bar(
+        label=kind,
+        parts=(Part(kind="fits", value=exact), Part(kind="compute", value=100 - exact)),
+        text=f"{exact:.1f} %{rest}",
+    )
 
 
 def show(comparisons: list[Comparison], *, every: bool, each: bool) -> None:

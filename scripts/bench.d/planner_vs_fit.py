@@ -1,9 +1,9 @@
 """placer's plans beside those of ``llama-server --fit``, on the same emulated devices.
 
 Both plan the same workloads with the same margins; the engine's dry run says what each
-plan would leave free. Writes docs/planner-vs-fit.md. Exit code 1 where a plan does not
-keep its margins, leaves more expert bytes per token on the CPU than --fit, or has more
-graph splits.
+plan would leave free. Writes docs/planner-vs-fit.md and its chart. Exit code 1 where a
+plan does not keep its margins, leaves more expert bytes per token on the CPU than
+--fit, or has more graph splits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from placer.app import PlanOptions, Request, Where, plan
+from placer.report.chart import Bar, Chart, Group, Part, svg
 from placer.testing.accuracy.models import big_models
 from placer.testing.phantom import write_phantom
 from placer.testing.phantom_shapes import PHANTOMS
@@ -101,6 +102,11 @@ def main() -> int:
             bad += [f"{case.model} on {gib(case)}: {what}" for what in wrong]
             print(line_of(case, found), *wrong, sep="\n  ", flush=True)
     DOCS.write_text(page(rows, bad, build), encoding="utf-8")
+    times = [
+        (f"{case.model}, {gib(case)} GiB, {setting_text(case)}", *seconds(found))
+        for case, found in rows
+    ]
+    DOCS.with_suffix(".svg").write_text(svg(chart(times)), encoding="utf-8")
     return 1 if bad else 0
 
 
@@ -179,19 +185,51 @@ def cells(found: Plan, rated: Rated | None) -> list[str]:
     ]
 
 
+def setting_text(case: Case) -> str:
+    """Context and batches."""
+    ctx, batch, ubatch = case.setting
+    return f"{ctx // 1024}K/{batch}/{ubatch}"
+
+
+def seconds(found: Plan) -> tuple[float, float | None]:
+    """What planning took placer, and what it took --fit if it answered."""
+    return found.seconds + found.dry_run_seconds, found.fit_seconds
+
+
 def row(case: Case, found: Plan) -> list[str]:
     """A row of the table."""
-    ctx, batch, ubatch = case.setting
-    fit_s = "-" if found.fit_seconds is None else f"{found.fit_seconds:.2f}"
+    ours_s, fit_s = seconds(found)
     return [
         case.model,
         gib(case),
-        f"{ctx // 1024}K/{batch}/{ubatch}",
+        setting_text(case),
         *cells(found, found.candidates[0]),
-        f"{found.seconds + found.dry_run_seconds:.2f}",
+        f"{ours_s:.2f}",
         *cells(found, found.fit),
-        fit_s,
+        "-" if fit_s is None else f"{fit_s:.2f}",
     ]
+
+
+def chart(times: list[tuple[str, float, float | None]]) -> Chart:
+    """How long each plan took, placer's above --fit's."""
+    groups = []
+    for name, ours_s, fit_s in times:
+        bars = [(name, "answer", ours_s), ("--fit", "rival", fit_s)]
+        groups.append(Group(title="", bars=tuple(bar(*one) for one in bars)))
+    return Chart(
+        title="How long planning took",
+        unit="s",
+        groups=tuple(groups),
+        legend=(("answer", "placer, dry runs included"), ("rival", "--fit")),
+    )
+
+
+def bar(label: str, kind: str, took_s: float | None) -> Bar:
+    """One plan's time; without an answer no bar, and a dash."""
+    if took_s is None:
+        return Bar(label=label, parts=(), text="-")
+    parts = (Part(kind=kind, value=took_s),)
+    return Bar(label=label, parts=parts, text=f"{took_s:.2f}")
 
 
 def line_of(case: Case, found: Plan) -> str:
@@ -217,6 +255,7 @@ def page(rows: list[tuple[Case, Any]], bad: list[str], build: str) -> str:
     some = sum(theirs > 0 for _, theirs in pairs)
     text = HEAD.format(margin=MARGIN_MIB, build=build)
     text += "\n" + "\n".join(lines) + "\n\n"
+    text += f"![How long planning took]({DOCS.stem}.svg)\n\n"
     text += (
         f"In {some} cases `--fit` leaves experts on the CPU. placer leaves fewer there "
         f"in {fewer} of them, and never more.\n"

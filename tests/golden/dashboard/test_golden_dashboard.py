@@ -40,7 +40,8 @@ ENTRIES = (
     MenuEntry(
         profile="qwen-next-q5",
         name="Qwen3 Coder Next UD-Q5_K_XL",
-        description="the big one: two GPUs and the CPU, and a description of some length",
+        description="the big one: two GPUs and the CPU, "
+        "and a description of some length",
         detail="not proved: placer optimize qwen-next-q5",
     ),
     MenuEntry(profile="bench", name="bench"),

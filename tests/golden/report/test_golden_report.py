@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from placer.report import written_reports
 
+LINK = re.compile(r"!\[[^]]*\]\(([^)]*)\)")
 EXPECTED = Path(__file__).parent / "docs"
 NAMES = ("models/tiny-dense.md", "models/tiny-moe.md", "oom-results.md")
+CHARTS = (
+    "models/tiny-dense/launches.svg",
+    "models/tiny-moe/launches.svg",
+    "models/tiny-moe/memory.svg",
+    "models/tiny-moe/read.svg",
+    "models/tiny-moe/written.svg",
+    "oom-results.svg",
+)
 
 
 def test_the_documents_are_those_that_are_expected(logs: Path, tmp_path: Path) -> None:
-    """Each document, and no other, is made as it stands beside this test."""
+    """Each document and chart, and no other, is made as it stands beside this test."""
     docs = tmp_path / "docs"
     written = written_reports(logs, docs)
     assert written == tuple(docs / name for name in NAMES)
-    for name in NAMES:
+    for name in (*NAMES, *CHARTS):
         expected = (EXPECTED / name).read_text(encoding="utf-8")
         assert (docs / name).read_text(encoding="utf-8") == expected
-    assert {path for path in docs.rglob("*") if path.is_file()} == set(written)
+    files = {path for path in docs.rglob("*") if path.is_file()}
+    assert files == {docs / name for name in (*NAMES, *CHARTS)}
+
+
+def test_every_link_to_a_chart_leads_to_one(logs: Path, tmp_path: Path) -> None:
+    """No page shows a chart that is not there, and no chart is without a page."""
+    docs = tmp_path / "docs"
+    linked = {
+        page.parent / link
+        for page in written_reports(logs, docs)
+        for link in LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    assert linked == {docs / name for name in CHARTS}
 
 
 def test_written_again_they_are_the_same(logs: Path, tmp_path: Path) -> None:
     """The same bytes come out of moved journals, into an empty folder and over old."""
     docs = tmp_path / "docs"
-    first = [path.read_bytes() for path in written_reports(logs, docs)]
+
+    def bytes_of(folder: Path) -> dict[Path, bytes]:
+        written_reports(folder, docs)
+        return {path: path.read_bytes() for path in docs.rglob("*.*")}
+
+    first = bytes_of(logs)
     moved = logs.rename(tmp_path / "elsewhere")
-    again = [path.read_bytes() for path in written_reports(moved, docs)]
+    again = bytes_of(moved)
     shutil.rmtree(docs)
-    anew = [path.read_bytes() for path in written_reports(moved, docs)]
-    assert first == again == anew
+    assert first == again == bytes_of(moved)
 
 
 def test_they_name_no_folder_of_the_machine(logs: Path, tmp_path: Path) -> None:
     """Paths of flags and of the engine's log are cut down to their base names."""
-    for path in written_reports(logs, tmp_path / "docs"):
+    docs = tmp_path / "docs"
+    written_reports(logs, docs)
+    for path in docs.rglob("*.*"):
         text = path.read_text(encoding="utf-8")
         assert "/home" not in text
         assert str(tmp_path) not in text
