@@ -17,12 +17,15 @@ MARK_BYTES = 256
 ELSEWHERE = "give another file with --out"
 
 
-def write_whole(path: Path, text: str, *, hint: str = ELSEWHERE) -> None:
+def write_whole(
+    path: Path, text: str, *, parents: bool = False, hint: str = ELSEWHERE
+) -> None:
     """The file holds the text; whoever reads it meanwhile sees all of the old one.
 
     Args:
-        path: the file; its folder must be there.
+        path: the file.
         text: what it is to hold.
+        parents: whether its folder is made; it must be there otherwise.
         hint: what to do where it cannot be written.
 
     Raises:
@@ -30,6 +33,8 @@ def write_whole(path: Path, text: str, *, hint: str = ELSEWHERE) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

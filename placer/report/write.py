@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from placer.errors import InputError
 from placer.report.chart import svg
 from placer.report.model_page import model_charts, model_page
 from placer.report.oom_page import oom_chart, oom_page
 from placer.search.records import StudyRecord, read_study, study_folders
+from placer.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+HINT = "free some space or make the folder writable"
 
 
 def written_reports(logs: Path, docs: Path) -> tuple[Path, ...]:
@@ -42,7 +42,7 @@ def written_reports(logs: Path, docs: Path) -> tuple[Path, ...]:
     }
     pages[docs / "oom-results.md"] = oom_page(profiles)
     for path, text in (_charts(profiles, docs) | pages).items():
-        _write(path, text)
+        write_whole(path, text, parents=True, hint=HINT)
     return tuple(pages)
 
 
@@ -64,22 +64,3 @@ def _studies_by_profile(logs: Path) -> dict[str, list[StudyRecord]]:
     for folder in study_folders(logs):
         profiles.setdefault(folder.parent.name, []).append(read_study(folder))
     return profiles
-
-
-def _write(path: Path, text: str) -> None:
-    """The file holds the text; whoever reads it meanwhile sees all of the old one."""
-    # Beside the target, so that the replacement is one step on the same disk.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror}",
-            path=path,
-            hint="free some space or make the folder writable",
-        ) from None
-    finally:
-        with suppress(OSError):  # it has taken its place, or never came about
-            temporary.unlink()

@@ -58,6 +58,9 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         "placer plan tiny-moe --emulate 68,43 --no-tradeoffs",
         f"placer optimize tiny-moe --emulate 68,43 --launch-beyond {DEMO_LOGS}",
         f"placer report {DEMO_LOGS} --docs .demo/docs",
+        "placer profiles",
+        "placer serve smollm2 --emulate 80,60 --port 0 --no-dashboard",
+        "placer stop smollm2",
     ),
     "needs a Docker daemon; tests/engine/docker has the same on emulated GPUs": (
         "placer devices --docker llama-server-cuda",
@@ -77,12 +80,6 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
     ),
     "models.conf has it already; the newcomer's path has the same verb": (
         "placer new glm-q8 GLM-4.7-Flash-Q8_0.gguf",
-    ),
-    "needs an image with a llama-server; tests/engine has its own": (
-        "placer devices --docker llama-server-cuda",
-        "placer optimize glm-q8 --docker llama-server-cuda",
-        "placer serve glm-q8 --docker llama-server-cuda",
-        "placer stop glm-q8",
     ),
 }
 # What needs no engine: a described machine, and verbs that only read or write files.
