@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from placer.app.rig import Rig, open_rig
+from placer.engine.binary import Engine
 from placer.engine.dryrun import dry_run
 from placer.engine.judge import Outcome, Verdict, judge
 from placer.engine.loadtest import LoadTest
@@ -353,6 +354,7 @@ def test_the_users_environment_does_not_leak_in(
         assert bench.dry_run(BOTH) == clean
         # The same variable does work where it is let through.
         variables = {**rig.engine.variables, "LLAMA_ARG_OVERRIDE_TENSOR": "ffn_.*=CPU"}
+        assert isinstance(rig.engine, Engine)
         let_through = replace(rig.engine, variables=variables)
         bench.recorder.runner = LocalRunner(let_through)
         moved = bench.dry_run(BOTH).devices[0].model_bytes

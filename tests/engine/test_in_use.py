@@ -39,8 +39,8 @@ def test_a_placement_that_dies_in_use_is_rejected(
     made: list[EmulatedMachine] = []
     make = rig_module._emulated
 
-    def kept(capacities_mib: tuple[int, ...]) -> EmulatedMachine:
-        made.append(make(capacities_mib))
+    def kept(capacities_mib: tuple[int, ...], folder: Path | None) -> EmulatedMachine:
+        made.append(make(capacities_mib, folder))
         return made[-1]
 
     monkeypatch.setattr(rig_module, "_emulated", kept)
