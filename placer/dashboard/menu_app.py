@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 NONE = " No profile has that in it; Esc shows all."
 EMPTY = " There is no profile; placer new PROFILE MODEL.gguf adds one."
-FOOT = (("Enter", "start"), ("↑ ↓", "move"), ("type", "narrow"), ("Esc q", "leave"))
+FOOT = (("Enter", "start"), ("↑ ↓", "move"), ("type", "narrow"), ("Esc", "leave"))
 MOST_TYPED = 40
 
 
 class Menu(App[str]):
-    """Lists profiles; ``q`` is a letter once something is typed.
+    """Lists profiles; every letter narrows the list, as a profile may begin with any.
 
     Args:
         entries: in the order in which they are listed.
@@ -67,9 +67,7 @@ class Menu(App[str]):
 
     def on_key(self, event: events.Key) -> None:
         """Letters narrow the list."""
-        if event.key == "q" and not self._typed:
-            self.exit(None)
-        elif event.is_printable and event.character is not None:
+        if event.is_printable and event.character is not None:
             self._typed = (self._typed + event.character)[:MOST_TYPED].lstrip()
             self._list()
 
