@@ -167,7 +167,7 @@ class _Frame:
         return cls(
             left=left,
             px_per_unit=room / most,
-            ticks=ticks(most, least=1.0 if chart.is_counted else 0.0),
+            ticks=ticks(most, whole=chart.is_counted),
             bottom=bottom,
             height=bottom + 28.0 + (notes * LINE + 4.0 if notes else 0.0) + 8.0,
         )
@@ -177,16 +177,17 @@ class _Frame:
         return self.left + value * self.px_per_unit
 
 
-def ticks(most: float, least: float = 0.0) -> tuple[float, ...]:
+def ticks(most: float, *, whole: bool = False) -> tuple[float, ...]:
     """Round figures from 0 to no more than the most, as many as there is room.
 
     Args:
         most: where the longest bar ends.
-        least: of what two of them are apart.
+        whole: whether they are whole numbers.
     """
-    rough = max(most / TICKS, least)
+    rough = max(most / TICKS, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough)
+    steps = (n * power for n in (1, 2, 2.5, 5, 10) if n * power >= rough)
+    step = next(step for step in steps if not whole or step.is_integer())
     return tuple(step * n for n in range(int(most / step + 1e-9) + 1))
 
 

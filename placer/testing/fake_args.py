@@ -34,6 +34,7 @@ WITH_VALUE = {
         "-fit --fit",
         "-fitt --fit-target",
         "-lv --verbosity --log-verbosity",
+        "-a --alias",
         "-t --threads",
         "-tb --threads-batch",
         "--host",

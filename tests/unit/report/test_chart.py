@@ -103,7 +103,7 @@ def test_ticks_are_round_and_end_within(most: float) -> None:
 @given(st.integers(min_value=1, max_value=1000))
 def test_what_is_counted_has_whole_ticks(most: int) -> None:
     """No half launch is on a scale."""
-    assert all(tick == int(tick) for tick in ticks(most, least=1.0))
+    assert all(tick == int(tick) for tick in ticks(most, whole=True))
 
 
 @given(
