@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from placer.testing.fake_search import Arithmetic
 
 # scripts/bench makes a thousand of them.
-SEEDS = range(24)
-FEW = range(100, 108)
+SEEDS = range(18)
+FEW = range(100, 105)
 
 
 def simulated(truth: Arithmetic, **asked: bool) -> Simulated:
