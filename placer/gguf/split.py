@@ -8,6 +8,7 @@ metadata is in the first.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from placer.gguf.file import Tensor
 
 _SPLIT_NAME: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
+# Of missing shards: more make a line that nobody reads.
+MOST_NAMED: Final = 8
 
 
 def read_gguf(path: Path) -> GGUFFile:
@@ -55,30 +58,31 @@ def shard_name(prefix: str, number: int, count: int) -> str:
 
 
 def _read_shards(given: Header, prefix: str, count: int) -> list[Header]:
-    paths = [
-        given.path.with_name(shard_name(prefix, index + 1, count))
-        for index in range(count)
-    ]
-    _require_all(paths)
+    _require_all(given.path, prefix, count)
     shards: list[Header] = []
-    for index, path in enumerate(paths):
+    for index in range(count):
+        path = given.path.with_name(shard_name(prefix, index + 1, count))
         header = given if path == given.path else read_header(path)
         _check_belongs(header, index, count, shards[0] if shards else header)
         shards.append(header)
     return shards
 
 
-def _require_all(paths: list[Path]) -> None:
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        number = paths.index(missing[0]) + 1
-        others = "".join(f", nor is {path.name} there" for path in missing[1:])
-        raise InputError(
-            f"no such file, and it is number {number} of the model's {len(paths)}"
-            f"{others}",
-            path=missing[0],
-            hint="download what is missing into the same folder",
-        )
+def _require_all(given: Path, prefix: str, count: int) -> None:
+    """All shards are there; some of those that are not are named: a claim is cheap."""
+    paths = (given.with_name(shard_name(prefix, n + 1, count)) for n in range(count))
+    absent = ((n, path) for n, path in enumerate(paths, 1) if not path.exists())
+    missing = list(islice(absent, MOST_NAMED + 1))
+    if not missing:
+        return
+    number, first = missing[0]
+    others = "".join(f", nor is {path.name} there" for _, path in missing[1:MOST_NAMED])
+    more = ", nor are others" if len(missing) > MOST_NAMED else ""
+    raise InputError(
+        f"no such file, and it is number {number} of the model's {count}{others}{more}",
+        path=first,
+        hint="download what is missing into the same folder",
+    )
 
 
 def _check_belongs(header: Header, index: int, count: int, first: Header) -> None:
