@@ -284,6 +284,7 @@ def study_header(target: Target, rig: Rig, proof: Proof) -> dict[str, Any]:
         ],
         "rpc": rig.engine.rpc,
         "engine": rig.engine.build,
+        "image": rig.engine.image,
         "emulated": rig.emulated,
         "proof": proof.name.lower(),
     }

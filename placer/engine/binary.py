@@ -81,6 +81,11 @@ class Engine:
     build: str = "unknown"
 
     @property
+    def image(self) -> str | None:
+        """It is of no image."""
+        return None
+
+    @property
     def environment(self) -> dict[str, str]:
         """The whole environment of a launch."""
         return engine_environment(self.binary, self.config_home, self.variables)

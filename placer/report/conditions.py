@@ -36,7 +36,7 @@ def facts_list(study: StudyRecord) -> str:
     beyond = ", and one step more is launched on every device"
     facts = {
         "model": _model_text(header["model"]),
-        "engine": plain(str(header["engine"])),
+        "engine": _engine_text(header),
         "workload": _workload_text(header["workload"]),
         "search": f"`{study.folder.name}`, started {started_text(header)}, "
         f"{launches} {'launch' if launches == 1 else 'launches'}",
@@ -75,6 +75,12 @@ def _model_text(model: Mapping[str, Any]) -> str:
         f"{'one file' if shards == 1 else f'{shards} files'}, "
         f"fingerprint {plain(model['fingerprint'])}"
     )
+
+
+def _engine_text(header: Mapping[str, Any]) -> str:
+    image = header.get("image")
+    build = plain(str(header["engine"]))
+    return build if image is None else f"{build}, in containers of {code(image)}"
 
 
 def _goal_text(header: Mapping[str, Any]) -> str:

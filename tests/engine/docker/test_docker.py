@@ -33,6 +33,7 @@ from placer.gguf import read_gguf
 from placer.memory import estimate_memory
 from placer.model import ModelShape, model_shape
 from placer.placement import Placement, Workload
+from placer.search.records import read_study
 from placer.search.search import launch_args
 from placer.testing.fake_shapes import fake_machine
 from placer.units import MIB, pad
@@ -130,10 +131,12 @@ def test_optimize_searches_and_proves_in_containers(
         env={**os.environ, "PLACER_LLAMA_SERVER": "/nowhere"},
     )
     assert said.returncode == 0, said.stderr
-    found = json.loads(said.stdout)["found"]
+    answer = json.loads(said.stdout)
+    found = answer["found"]
     assert found["slots"] == [0, 6]
     assert found["dry_run"]["source"] == "dry-run"
     assert found["verdict"] == "FITS"
+    assert read_study(tmp_path / answer["study"]).header["image"] == image
     assert found["peak_bytes"][1] > found["formula"]["devices"][1]["model_bytes"]
     foreign.reload()
     assert foreign.status == "created"

@@ -155,6 +155,7 @@ def make_study(*trials: dict[str, Any], **changes: Any) -> StudyRecord:
             for name in ("CUDA0", "CUDA1")
         ],
         "engine": "10434 (7e4c0a9)",
+        "image": None,
         "proof": "full",
         "goal": "decode",
         "margins_bytes": [0, 0],

@@ -259,3 +259,12 @@ def test_a_split_model_says_its_files(study: Callable[..., StudyRecord]) -> None
     model = study().header["model"] | {"shards": 3, "size_bytes": 57000 * MIB}
     page = model_page("m", [study(model=model)])
     assert "- model: `m.gguf`, llama, 30 layers, 57,000 MiB in 3 files, " in page
+
+
+def test_an_engine_in_containers_is_said_to_be(
+    study: Callable[..., StudyRecord], fit: Callable[..., dict[str, Any]]
+) -> None:
+    """The build alone does not say how to get it again."""
+    local, contained = (study(fit(), best=1, image=i) for i in (None, "llama:b1"))
+    assert "in containers" not in model_page("m", [local])
+    assert "in containers of `llama:b1`" in model_page("m", [contained])
