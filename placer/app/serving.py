@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from placer.app.desk import open_desk_on
 from placer.app.flags import Address, address_of, server_flags
-from placer.app.loading import load
+from placer.app.loading import Loaded, NotServedError, load
 from placer.app.planned import PlanOptions, plan_on
 from placer.app.preflight import NoRoomError, Preflight, preflight, preflight_of
 from placer.app.target import Asked, resolve
@@ -16,7 +16,9 @@ from placer.engine.binary import Engine
 from placer.engine.loadtest import PATIENCE_S
 from placer.engine.ports import require_free
 from placer.engine.process import free_port
+from placer.engine.verdict import Cause
 from placer.errors import InputError
+from placer.search.search import ATTEMPTS
 from placer.serve import ServedDevice, default_state
 from placer.serve.alive import end, is_alive
 from placer.serve.lock import starting
@@ -189,13 +191,41 @@ class _Start:
             refit, checked = self._refitted()
         if checked.short and not self.options.force:
             raise NoRoomError(self.target.name, checked)
-        running, process = self._started(checked, refit)
-        served = Served(
-            running=running, preflight=checked, refit=refit, notes=checked.notes
+        running, loaded = self._up(checked, refit)
+        return Served(
+            running=running,
+            preflight=checked,
+            refit=refit,
+            ready=loaded is not None,
+            load_s=None if loaded is None else loaded.seconds,
+            notes=checked.notes,
         )
-        if not self.options.wait:
-            return served
-        loaded = load(
+
+    def _up(
+        self, checked: Preflight, refit: Refit | None
+    ) -> tuple[Running, Loaded | None]:
+        """Started, and loaded where that is waited for.
+
+        Once more where the engine ended without its last words, which say why.
+        """
+        for attempt in range(ATTEMPTS):
+            running, process = self._started(checked, refit)
+            if not self.options.wait:
+                return running, None
+            try:
+                loaded = self._loaded(running, process)
+            except NotServedError as error:
+                is_cut_off = error.verdict.cause is Cause.CUT_OFF
+                if not is_cut_off or attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                return loaded.running, loaded
+        raise AssertionError
+
+    def _loaded(
+        self, running: Running, process: DetachedProcess | ContainedProcess
+    ) -> Loaded:
+        return load(
             process,
             running,
             self.target,
@@ -203,9 +233,6 @@ class _Start:
             self.state,
             patience_s=self.options.patience_s,
             on_step=self.options.on_step,
-        )
-        return replace(
-            served, running=loaded.running, ready=True, load_s=loaded.seconds
         )
 
     def _refitted(self) -> tuple[Refit, Preflight]:

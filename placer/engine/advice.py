@@ -33,6 +33,8 @@ OF_CAUSE = {
     Cause.MODEL: "check the model's file: its path, that it is whole, and that this "
     "build knows its architecture",
     Cause.CONTEXT_FULL: "a prompt did not fit: raise -c, or send less",
+    Cause.CUT_OFF: "llama-server may lose its last lines when it ends, and with them "
+    "why: try again; placer does so by itself",
     Cause.NO_GPU: "it runs on the CPU alone: check the driver, and that this build has "
     "a GPU backend",
 }

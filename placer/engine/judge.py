@@ -103,8 +103,19 @@ def _verdict(launch: Launch) -> Verdict:
         verdict = rule(launch)
         if verdict is not None:
             return verdict
-    cause = None if launch.facts.aborted is None else Cause.ABORTED
+    cause = Cause.CUT_OFF if _is_cut_off(launch) else None
+    if launch.facts.aborted is not None:
+        cause = Cause.ABORTED
     return Verdict(outcome=Outcome.CRASHED, evidence=_last_words(launch), cause=cause)
+
+
+def _is_cut_off(launch: Launch) -> bool:
+    """Whether it ended by itself, and what it said last is lost.
+
+    The engine does not wait for its log when it ends: log.cpp:452 of build 11434.
+    """
+    code = launch.exit_code
+    return code is not None and code > 0 and launch.facts.gave_up is None
 
 
 def _fits(launch: Launch) -> Verdict | None:

@@ -60,6 +60,7 @@ class Cause(Enum):
     CONTEXT_FULL = "context full"
     NO_GPU = "no gpu"
     TIME_OUT = "time-out"
+    CUT_OFF = "cut off"
 
 
 OOM_OF = {

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from placer.engine.judge import Outcome
+from placer.engine.verdict import Cause
 from placer.memory.records import memory_record
 
 if TYPE_CHECKING:
@@ -56,9 +57,13 @@ class Trial:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether somebody took its port or its memory: it is to be made again."""
+        """Whether it is to be made again, as it says nothing of its placement.
+
+        Somebody took its port or its memory, or what the engine said last is lost.
+        """
         is_spoiled = self.verdict.outcome is Outcome.SPOILED
-        return is_spoiled or self.observation.facts.port_taken is not None
+        is_cut_off = self.verdict.cause is Cause.CUT_OFF
+        return is_spoiled or is_cut_off or self.observation.facts.port_taken is not None
 
     @property
     def decode_tokens_per_s(self) -> float | None:

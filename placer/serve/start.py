@@ -109,6 +109,8 @@ def start_container(
     from placer.serve.contained import ContainedProcess
 
     record = launch.record(engine.build, state)
+    # What another one said would be taken for the beginning of what this one says.
+    record.log.unlink(missing_ok=True)
     container = serve_container(
         engine,
         launch.flags,

@@ -38,6 +38,7 @@ class Fault(Enum):
     SIGILL_AT_START = "sigill at start"
     SIGILL_AT_PROMPT = "sigill at prompt"
     EXIT_EARLY = "exit early"
+    CUT_OFF = "cut off"
     HANG_AT_LOAD = "hang at load"
     HANG_AT_PROMPT = "hang at prompt"
     OOM_IN_USE = "oom in use"

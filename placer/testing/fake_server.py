@@ -152,6 +152,8 @@ class _Server:
             loader.measure()
         if self._fault is Fault.GARBAGE:
             sys.stdout.buffer.write(GARBAGE)
+        if self._fault is Fault.CUT_OFF:
+            os._exit(1)
         loader.weights()
         if self._fault is Fault.HANG_AT_LOAD:
             _wait_for_ever()

@@ -11,7 +11,7 @@ import pytest
 from placer.app.rig import Rig, open_rig
 from placer.engine.binary import Engine
 from placer.engine.dryrun import dry_run
-from placer.engine.judge import Outcome, Verdict, judge
+from placer.engine.judge import Outcome, Verdict
 from placer.engine.loadtest import LoadTest
 from placer.engine.log import Phase
 from placer.engine.observation import Observation, Proof, Stage
@@ -24,6 +24,7 @@ from placer.plan.pipelining import unpipelined
 from placer.search.search import launch_args
 from placer.testing.fake_engine import fake_engine
 from placer.testing.fake_shapes import fake_machine
+from placer.testing.launch import launched
 from placer.units import MIB, pad
 
 if TYPE_CHECKING:
@@ -119,12 +120,8 @@ class Bench:
             workload=self.workload,
             proof=proof,
         )
-        seen = test.observe(
-            [*self.args(placement), *extra],
-            log_path=self.folder / "launch.log",
-            on_progress=on_progress,
-        )
-        return seen, judge(seen, self.rig.machine, proof)
+        args = [*self.args(placement), *extra]
+        return launched(test, args, self.folder / "launch.log", on_progress)
 
     def dry_run(self, placement: Placement) -> MemoryEstimate:
         """What the engine says that the placement would hold."""

@@ -11,13 +11,14 @@ from placer import app
 from placer.app.desk import open_desk
 from placer.app.rig import Rig, open_rig
 from placer.app.target import Asked, Folders, Target, resolve
-from placer.engine.judge import Outcome, judge
+from placer.engine.judge import Outcome
 from placer.engine.loadtest import LoadTest
 from placer.engine.observation import Proof
 from placer.model.shape import is_expert
 from placer.placement import Placement, TensorException
 from placer.search.planning import WORTH
 from placer.search.search import launch_args
+from placer.testing.launch import launched
 from placer.testing.models import write_llama, write_qwen3moe
 from placer.units import MIB
 
@@ -97,8 +98,7 @@ def loads(placement: Placement, target: Target, rig: Rig, log_path: Path) -> boo
     )
     path, shape = str(target.file.path), target.shape
     args = launch_args(path, target.workload, EXTRA, placement, shape, rig.machine)
-    seen = test.observe(args, log_path=log_path, on_progress=lambda _: None)
-    outcome = judge(seen, rig.machine, PROOF).outcome
+    outcome = launched(test, args, log_path)[1].outcome
     assert outcome is Outcome.FITS or outcome.is_oom, log_path.read_text()[-2000:]
     return outcome is Outcome.FITS
 

@@ -153,6 +153,25 @@ def test_a_taken_port_is_tried_again(make_desk: MakeDesk) -> None:
     assert len(set(ports[:3])) == 3
 
 
+def test_last_words_that_are_lost_are_asked_for_again(make_desk: MakeDesk) -> None:
+    """An engine that ends by itself and does not say why has said nothing of size."""
+    desk = make_desk(fault=Fault.CUT_OFF, fault_times=2)
+    found = desk.optimize().study.found
+    outcomes = [t.verdict.outcome.value for t in found.trials[:3]]
+    assert outcomes == ["CRASHED", "CRASHED", "FITS"]
+    assert {t.verdict.cause for t in found.trials[:2]} == {Cause.CUT_OFF}
+    assert found.stopped is None
+
+
+def test_an_engine_that_never_says_why_ends_the_search(make_desk: MakeDesk) -> None:
+    """It is not tried for ever, and not taken for out-of-memory."""
+    desk = make_desk(fault=Fault.CUT_OFF)
+    with pytest.raises(SearchError, match="exit code 1"):
+        desk.optimize()
+    assert len(desk.study.trials) == 3
+    desk.assert_nothing_changed()
+
+
 def test_a_port_that_stays_taken_ends_the_search(make_desk: MakeDesk) -> None:
     """It is not tried for ever, and not taken for out-of-memory."""
     desk = make_desk(fault=Fault.PORT_TAKEN)

@@ -23,7 +23,7 @@ from placer.engine.docker import (
     serve_container,
     served_containers,
 )
-from placer.engine.judge import Outcome, judge
+from placer.engine.judge import Outcome
 from placer.engine.loadtest import LoadTest
 from placer.engine.log import Phase
 from placer.engine.observation import Proof
@@ -36,6 +36,7 @@ from placer.placement import Placement, Workload
 from placer.search.records import read_study
 from placer.search.search import launch_args
 from placer.testing.fake_shapes import fake_machine
+from placer.testing.launch import launched
 from placer.units import MIB, pad
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def observe(
         watch=rig.watch,
     )
     args = [*launch_flags(rig, shape, model), *extra]
-    seen = test.observe(args, log_path=log, on_progress=lambda _: None)
-    return seen, judge(seen, rig.machine, Proof.LOAD)
+    return launched(test, args, log)
 
 
 def optimize(words: str) -> list[str]:

@@ -125,6 +125,7 @@ def test_what_does_not_fit_is_not_started(desk: Desk, state: StateFolder) -> Non
     ("fault", "options", "words"),
     [
         (Fault.EXIT_EARLY, (), "CRASHED"),
+        (Fault.CUT_OFF, (), "CRASHED"),
         (Fault.HANG_AT_LOAD, ("--patience", "1"), "STALLED"),
     ],
 )
@@ -138,6 +139,17 @@ def test_a_server_that_does_not_come_up_is_judged(
     assert f"moe did not come up: {words}" in failed.err
     assert state.servers() == ()
     assert running(desk.engine) == ()
+
+
+def test_a_server_that_does_not_say_why_it_ended_is_started_again(
+    desk: Desk, state: StateFolder
+) -> None:
+    """The engine may lose its last words; the server that runs is the one on record."""
+    faulty(desk, Fault.CUT_OFF, fault_times=2)
+    assert desk.placer("serve", "moe", "--port", "0").code == 0
+    (one,) = state.servers()
+    assert running(desk.engine) == (one.pid,)
+    assert len([launch for launch in launches(desk.engine) if not launch.dry_run]) == 3
 
 
 def test_a_server_that_died_is_told_and_cleared(desk: Desk, state: StateFolder) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from placer.engine.judge import Outcome, judge, signal_of
+from placer.engine.judge import Cause, Outcome, judge, signal_of
 from placer.engine.log import AllocationFailure, Buffer, LogFacts, Phase
 from placer.engine.observation import Observation, Proof, Stage
 from placer.testing.fake_shapes import fake_machine
@@ -51,6 +51,23 @@ def test_an_engine_that_ended_by_itself_does_not_fit() -> None:
     """However far it came: it would not stand."""
     assert outcome_of(replace(GOOD, exit_code=0)) is Outcome.CRASHED
     assert outcome_of(replace(GOOD, exit_code=-11)) is Outcome.CRASHED
+
+
+def test_an_end_without_last_words_is_cut_off() -> None:
+    """The engine ended by itself: not by a signal, and not with what it says then."""
+    seen = replace(GOOD, exit_code=1)
+    said = replace(seen.facts, gave_up="srv  llama_server: exiting due to an error")
+    aborted = replace(seen.facts, aborted="GGML_ASSERT(x) failed")
+    causes = [
+        judge(one, MACHINE, Proof.FULL).cause
+        for one in (
+            seen,
+            replace(seen, exit_code=0),
+            replace(seen, facts=said),
+            replace(seen, facts=aborted),
+        )
+    ]
+    assert causes == [Cause.CUT_OFF, None, None, Cause.ABORTED]
 
 
 @pytest.mark.parametrize("number", [signal.SIGILL, signal.SIGSEGV, signal.SIGBUS])
