@@ -1,10 +1,11 @@
-"""Bytes are ``int`` everywhere; MiB exist here, at parse and at print."""
+"""Bytes and seconds, as they are parsed and printed: MiB exist here alone."""
 
 from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 
 def mib(n_bytes: int) -> float:
@@ -29,6 +30,18 @@ def size_text(n_bytes: int) -> str:
     if magnitude >= KIB:
         return f"{n_bytes / KIB:.0f} KiB"
     return f"{n_bytes} B"
+
+
+def duration_text(seconds: float) -> str:
+    """A time as a person reads it: ``"42 s"``, ``"5 min"``, ``"3 h 05 min"``."""
+    whole = int(seconds)
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min"
+    if whole < DAY_S:
+        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S:02} min"
+    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
 
 
 def pad(n: int, to: int) -> int:

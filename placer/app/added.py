@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MOST_CTX = 131_072
 UNKNOWN_CTX = 4096
-BATCH, UBATCH = 2048, 512
 HEADER = """\
 # Profiles: one section a model and a use. `placer new` adds one, `placer optimize`
 # finds its placement, proves it and writes it here.
@@ -70,8 +69,8 @@ class Wanted:
     name: str | None = None
     description: str | None = None
     ctx: int | None = None
-    batch: int = BATCH
-    ubatch: int = UBATCH
+    batch: int | None = None
+    ubatch: int | None = None
     type_k: str | None = None
     type_v: str | None = None
     variants: tuple[str, ...] = (PRODUCTION,)
@@ -135,8 +134,9 @@ def _values(
 ) -> dict[str, str]:
     usual = min(shape.context_length or UNKNOWN_CTX, MOST_CTX)
     ctx = usual if asked.ctx is None else asked.ctx
-    _require_types(asked)
-    batches = ("-b", str(asked.batch), "-ub", str(asked.ubatch))
+    engines = _engines_own(asked)
+    batch, ubatch = asked.batch or engines.batch, asked.ubatch or engines.ubatch
+    batches = ("-b", str(batch), "-ub", str(ubatch))
     about = [size_text(file.size_bytes), _kind_text(shape), f"{_k_text(ctx)} context"]
     return {
         "NAME": asked.name or model_name(file),
@@ -162,13 +162,13 @@ def _cache_args(shape: ModelShape, asked: Wanted) -> tuple[str, ...]:
     return tuple(args)
 
 
-def _require_types(asked: Wanted) -> None:
-    """Cache types that the engine knows.
+def _engines_own(asked: Wanted) -> Workload:
+    """What the engine does unasked, with the cache types that are asked for.
 
     Raises:
         InputError: it does not know one.
     """
-    Workload(ctx=1, type_k=asked.type_k or "f16", type_v=asked.type_v or "f16")
+    return Workload(ctx=1, type_k=asked.type_k or "f16", type_v=asked.type_v or "f16")
 
 
 def model_name(file: GGUFFile) -> str:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.app.flags import ALIASES, address_of
+from placer.app.flags import address_of, alias_of, api_key_of
 from placer.app.target import Asked, resolve
 from placer.clients import TOOLS, Endpoint, Setting, setting_of
 from placer.engine.chat import Answer, ask_chat, ask_messages, served_models
-from placer.errors import InputError, MachineError
+from placer.errors import InputError
 from placer.serve import default_state
-from placer.serve.alive import is_alive
+from placer.serve.alive import seems_alive
 from placer.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from placer.app.target import Target
     from placer.app.where import Where
     from placer.serve import Running, StateFolder
 
 SUFFIX = ".gguf"
-KEYS, KEY_FILES = "--api-key", "--api-key-file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,7 @@ def clients(
     target = resolve(profile, where.folders, Asked())
     if target.profile is None:
         raise InputError(f"{profile} is no profile", hint="name one of models.conf")
-    key = _key_of(target)
+    key = api_key_of(target.profile.extra_args)
     base_url = _base_url(target, running, url)
     is_asked = url is not None or running is not None
     endpoint = Endpoint(
@@ -150,18 +148,12 @@ def _running(name: str | None, state: StateFolder) -> Running | None:
     """
     if name is not None:
         one = state.server(name)
-        return one if one is not None and _is_alive(one) else None
-    alive = [one for one in state.servers() if _is_alive(one)]
+        return one if one is not None and seems_alive(one) else None
+    alive = [one for one in state.servers() if seems_alive(one)]
     if len(alive) > 1:
         names = ", ".join(one.profile for one in alive)
         raise InputError("name a profile", hint=f"{names} are served")
     return alive[0] if alive else None
-
-
-def _is_alive(running: Running) -> bool:
-    with suppress(MachineError):  # a daemon that does not answer
-        return is_alive(running)
-    return False
 
 
 def _base_url(target: Target, running: Running | None, url: str | None) -> str:
@@ -181,35 +173,17 @@ def named_model(target: Target, served: Sequence[str]) -> str:
     placer serves a profile under its id where it has no alias; without either a server
     calls its only model by the path of its file, and takes any other name for it too.
     """
-    said = _said(target)
-    alias = next((said[flag] for flag in ALIASES if flag in said), target.name)
-    own = alias.split(",")[0]
+    own = alias_of(target) or target.name
     for name in (own, target.name):
         if name in served:
             return name
     return next((name for name in served if not name.endswith(SUFFIX)), own)
 
 
-def _said(target: Target) -> dict[str, str]:
-    """Each token of EXTRA_ARGS with the one behind it; the last of a flag wins."""
-    return {} if target.profile is None else dict(pairwise(target.profile.extra_args))
-
-
 def _context(target: Target) -> int:
     """Tokens of one request: no slot has more than the model was trained for."""
     asked = target.workload.slot_ctx
     return min(asked, target.shape.context_length or asked)
-
-
-def _key_of(target: Target) -> str | None:
-    """The first key that the server takes, None where it asks for none."""
-    said = _said(target)
-    if KEYS in said:
-        return said[KEYS].split(",")[0]
-    if KEY_FILES not in said:
-        return None
-    lines = (_read(Path(said[KEY_FILES])) or "").splitlines()
-    return next((line.strip() for line in lines if line.strip()), "")
 
 
 def _notes(target: Target, endpoint: Endpoint) -> tuple[str, ...]:

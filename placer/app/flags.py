@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from placer.app.target import PLACEMENT_FLAGS
@@ -67,7 +69,7 @@ def server_flags(
             tokens += argument.text.split()
     model = ("-m", str(target.file.path.absolute()))
     placed = ("-fit", "off", *placement) if placement else ()
-    named = () if any(a in tokens for a in ALIASES) else ("--alias", target.name)
+    named = () if alias_of(target) else ("--alias", target.name)
     return (*model, *_without_own(tokens), *placed, *named, *ADDED)
 
 
@@ -77,7 +79,7 @@ def address_of(target: Target, host: str | None, port: int | None) -> Address:
     Raises:
         InputError: the profile's port is no number, or its host a socket's file.
     """
-    said = _values(target)
+    said = said_values(_profile_of(target).extra_args)
     at = host or said.get("--host") or HOST
     if at.endswith(".sock"):
         raise InputError(
@@ -98,10 +100,31 @@ def _profile_of(target: Target) -> Profile:
     return target.profile
 
 
-def _values(target: Target) -> dict[str, str]:
-    """Each token of EXTRA_ARGS with the one behind it; the last of a flag wins."""
-    tokens = _profile_of(target).extra_args
+def said_values(tokens: Sequence[str]) -> dict[str, str]:
+    """Each token with the one behind it; the last of a flag wins."""
     return dict(pairwise(tokens))
+
+
+def alias_of(target: Target) -> str | None:
+    """What the profile calls its model; None where it does not."""
+    said = said_values(_profile_of(target).extra_args)
+    return next((said[flag].split(",")[0] for flag in ALIASES if flag in said), None)
+
+
+def api_key_of(tokens: Sequence[str]) -> str | None:
+    """The first key that a server with these flags takes; None where it asks for none.
+
+    Empty where it lies in a file that cannot be read here.
+    """
+    said = said_values(tokens)
+    if "--api-key" in said:
+        return said["--api-key"].partition(",")[0]
+    if "--api-key-file" not in said:
+        return None
+    with suppress(OSError, UnicodeDecodeError):
+        lines = Path(said["--api-key-file"]).read_text(encoding="utf-8").splitlines()
+        return next((line.strip() for line in lines if line.strip()), "")
+    return ""
 
 
 def _without_own(tokens: Sequence[str]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from placer.app.rated import rated_flags
 from placer.app.standing import own_placement
-from placer.errors import InputError, MachineError, SearchError
-from placer.serve.alive import is_alive
+from placer.errors import InputError, SearchError
+from placer.serve.alive import seems_alive
 from placer.units import size_text
 
 if TYPE_CHECKING:
@@ -129,13 +129,9 @@ def preflight_of(rated: Rated, desk: Desk, state: StateFolder) -> Preflight:
 def _others(state: StateFolder, profile: str) -> Iterator[Running]:
     """Servers of ours on real devices; those of a daemon that is silent left out."""
     for running in state.servers():
-        if running.emulated or running.profile == profile:
-            continue
-        try:
-            if is_alive(running):
-                yield running
-        except MachineError:
-            continue
+        is_other = running.profile != profile and not running.emulated
+        if is_other and seems_alive(running):
+            yield running
 
 
 def _closable(device: Device, others: Sequence[Running]) -> Iterator[str]:

@@ -12,7 +12,6 @@ from placer.engine.advice import advice
 from placer.engine.health import Health, health_of
 from placer.engine.verdict import Outcome
 from placer.errors import InputError, MachineError
-from placer.machine import Device
 from placer.machine.nvml import NvmlWatch
 from placer.serve import default_state
 from placer.serve.alive import background, end, is_alive
@@ -20,7 +19,7 @@ from placer.serve.contained import ContainedProcess
 from placer.serve.lock import starting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from placer.engine.verdict import Verdict
     from placer.serve import Running, StateFolder
@@ -151,19 +150,8 @@ def _held_bytes(running: Running, state: StateFolder) -> tuple[int, ...] | None:
         return None
     if running.emulated:
         return _emulated_bytes(running, state)
-    watch = NvmlWatch.of(tuple(_listed(running)))
+    watch = NvmlWatch.of(running.listed())
     return None if watch is None else watch.peak_bytes(running.pid)
-
-
-def _listed(running: Running) -> Iterator[Device]:
-    for device in running.devices:
-        yield Device(
-            name=device.name,
-            buffer_type=device.name,
-            description=device.description,
-            total_bytes=device.total_bytes,
-            free_bytes=device.free_bytes,
-        )
 
 
 def _emulated_bytes(running: Running, state: StateFolder) -> tuple[int, ...] | None:

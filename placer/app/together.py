@@ -13,11 +13,11 @@ from placer.app.seating import Seat, Seating, ratio
 from placer.app.standing import own_placement
 from placer.app.target import resolve
 from placer.app.where import Request
-from placer.errors import InputError, MachineError
+from placer.errors import InputError
 from placer.plan import Goal
 from placer.router import Resident, left_bytes, pools_of
 from placer.serve import default_state
-from placer.serve.alive import is_alive
+from placer.serve.alive import seems_alive
 from placer.units import size_text
 
 if TYPE_CHECKING:
@@ -262,12 +262,11 @@ def _is_real(where: Where) -> bool:
 
 def _running(names: Sequence[str]) -> tuple[str, ...]:
     """Those that are served on the real devices now."""
-    found = []
-    for server in default_state().servers():
-        with suppress(MachineError):  # a daemon that does not answer
-            if server.profile in names and not server.emulated and is_alive(server):
-                found.append(server.profile)
-    return tuple(found)
+    return tuple(
+        server.profile
+        for server in default_state().servers()
+        if server.profile in names and not server.emulated and seems_alive(server)
+    )
 
 
 def stated_member(name: str, desk: Desk, machine: Machine) -> Member:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from placer.app import Where
     from placer.app.added import Wanted
 
-BATCH, UBATCH = 2048, 512
 ASKING = (
     click.option(
         "--server",
@@ -44,17 +43,13 @@ WANTED = (
         "-b",
         "--batch-size",
         type=click.IntRange(min=1),
-        default=BATCH,
-        show_default=True,
-        help="Logical batch.",
+        help="Logical batch.  [2048]",
     ),
     click.option(
         "-ub",
         "--ubatch-size",
         type=click.IntRange(min=1),
-        default=UBATCH,
-        show_default=True,
-        help="Physical batch; drives the compute buffers.",
+        help="Physical batch; drives the compute buffers.  [512]",
     ),
     click.option(
         "-ctk",

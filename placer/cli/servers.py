@@ -13,6 +13,7 @@ from placer.cli import jsons
 from placer.cli.bars import mib_text
 from placer.cli.out import console
 from placer.engine.verdict import verdict_text
+from placer.units import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 STYLES = {"ready": "green", "loading": "yellow", "silent": "yellow", "dead": "red"}
 QUESTION = '{"messages": [{"role": "user", "content": "Hello"}]}'
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 def served(found: Served, *, as_json: bool, quiet: bool) -> None:
@@ -158,7 +158,7 @@ def _table(found: Sequence[Seen]) -> Table:
             running.profile,
             Text(one.word, STYLES[one.word]),
             running.base_url,
-            _time_text(one.uptime_s),
+            duration_text(one.uptime_s),
             f"{running.ctx:,}",
             _as_text(one),
         )
@@ -177,18 +177,6 @@ def _why(one: Seen) -> Iterator[Text]:
     why = "" if one.verdict is None else f"{verdict_text(one.verdict)}; "
     yield Text(f"{one.running.profile}: {why}{one.advice}", "red")
     yield Text(f"  its log: {one.running.log}", "dim")
-
-
-def _time_text(seconds: float) -> str:
-    """``42 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    whole = int(seconds)
-    if whole < MINUTE_S:
-        return f"{whole} s"
-    if whole < HOUR_S:
-        return f"{whole // MINUTE_S} min"
-    if whole < DAY_S:
-        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
-    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
 
 
 def seen_record(one: Seen) -> dict[str, Any]:

@@ -160,20 +160,10 @@ def _chosen(where: Where) -> str | None:
         raise click.UsageError(
             "name a profile: the menu needs a terminal; placer profiles lists them."
         )
-    from placer.app.choices import choices
+    from placer.app.menu import menu_entries
     from placer.dashboard import run_menu
-    from placer.dashboard.menu import MenuEntry
 
-    entries = [
-        MenuEntry(
-            profile=one.profile,
-            name=one.name,
-            description=one.description,
-            detail=one.detail,
-        )
-        for one in choices(where)
-    ]
-    return run_menu(entries)
+    return run_menu(menu_entries(where))
 
 
 def open_dashboard(profile: str) -> str:

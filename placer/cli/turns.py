@@ -8,6 +8,7 @@ import click
 
 from placer.app.turns import Ended, exit_code
 from placer.cli import jsons, live
+from placer.units import duration_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,7 +87,7 @@ def _show_all(done: tuple[Turn, ...]) -> None:
     if any(turn.emulated for turn in done):
         click.echo("The speed of emulated devices means nothing.")
     counts = {s: [turn.status for turn in done].count(s) for s in Ended}
-    took = time_text(sum(turn.seconds for turn in done))
+    took = duration_text(sum(turn.seconds for turn in done))
     said = ", ".join(f"{n} {s.value}" for s, n in counts.items() if n)
     click.echo(f"{said} in {took}")
 
@@ -106,7 +107,7 @@ def _table(done: tuple[Turn, ...]) -> Table:
             Text(turn.status.value, STYLES[turn.status]),
             turn.strategy or "",
             str(turn.launches) if is_found or turn.launches else DASH,
-            time_text(turn.seconds) if turn.seconds else DASH,
+            duration_text(turn.seconds) if turn.seconds else DASH,
             _rate(turn.was_tokens_per_s),
             _rate(turn.tokens_per_s),
         )
@@ -115,13 +116,3 @@ def _table(done: tuple[Turn, ...]) -> Table:
 
 def _rate(per_s: float | None) -> str:
     return DASH if per_s is None else f"{per_s:,.1f}"
-
-
-def time_text(seconds: float) -> str:
-    """``"42 s"``, ``"7 min"``, ``"1 h 05 min"``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from placer.dashboard.menu import MenuEntry
+    from placer.app.menu import MenuEntry
     from placer.serve import StateFolder
 
 __all__ = ["run_dashboard", "run_menu"]

@@ -13,12 +13,13 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Footer, Input, Static
 
-from placer.dashboard.figures import BAD, CALM, LABEL, PLAIN, QUIET, WARM, seconds_text
+from placer.dashboard.figures import BAD, CALM, LABEL, PLAIN, QUIET, WARM
 from placer.dashboard.log_view import LogView
 from placer.dashboard.panels import panels_text
 from placer.dashboard.room import History, Room
 from placer.dashboard.screens import HelpScreen, StopScreen
 from placer.dashboard.theme import THEME
+from placer.units import duration_text
 
 if TYPE_CHECKING:
     from textual import events
@@ -179,7 +180,7 @@ class Dashboard(App[str]):
         text = Text.assemble((f" {running.profile}", f"bold {PLAIN}"))
         text.append(f"  {reading.word}", WORDS.get(reading.word, WARM))
         if reading.silent_s:
-            text.append(f" for {seconds_text(reading.silent_s)}", WARM)
+            text.append(f" for {duration_text(reading.silent_s)}", WARM)
         text.append(f"  {_age(reading)}", LABEL)
         text.append(f"  {running.base_url}", LABEL)
         text.append(f"  {running.engine}", QUIET)
@@ -274,5 +275,5 @@ class Dashboard(App[str]):
 
 def _age(reading: Reading) -> str:
     """How long it runs, or how long ago it was started."""
-    since = seconds_text(reading.uptime_s)
+    since = duration_text(reading.uptime_s)
     return f"started {since} ago" if reading.ending else f"up {since}"

@@ -6,7 +6,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from placer.errors import InputError
-from placer.machine import Device
 from placer.machine.sensors import NOTHING, CardReading, read_cards
 
 if TYPE_CHECKING:
@@ -23,20 +22,7 @@ def cards_of(
         return ()
     if running.emulated:
         return _emulated(running, state.folder(running.profile) / "gpus" / "state")
-    return read_cards(_listed(running), pid)
-
-
-def _listed(running: Running) -> tuple[Device, ...]:
-    return tuple(
-        Device(
-            name=device.name,
-            buffer_type=device.name,
-            description=device.description,
-            total_bytes=device.total_bytes,
-            free_bytes=device.free_bytes,
-        )
-        for device in running.devices
-    )
+    return read_cards(running.listed(), pid)
 
 
 def _emulated(running: Running, path: Path) -> tuple[CardReading, ...]:

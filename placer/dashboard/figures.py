@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from placer.units import GIB, MIB
+from placer.units import GIB, MIB, duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,6 @@ FULL, OTHERS, FREE, PLAN = "█", "▓", "░", "┃"
 STEPS = " ▁▂▃▄▅▆▇█"
 QUIET, LABEL, PLAIN = "#7d8590", "#9aa5b1", "#d0d7de"
 HELD, CALM, WARM, BAD = "#6ca0c8", "#86b380", "#d4ad62", "#dc7f7f"
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +54,8 @@ def per_second(value: float | None) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """``0.81 s``, ``42 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    n = int(seconds)
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if n < MINUTE_S:
-        return f"{n} s"
-    if n < HOUR_S:
-        return f"{n // MINUTE_S} min"
-    if n < DAY_S:
-        return f"{n // HOUR_S} h {n % HOUR_S // MINUTE_S} min"
-    return f"{n // DAY_S} d {n % DAY_S // HOUR_S} h"
+    """``0.81 s``; from ten seconds on as every time."""
+    return f"{seconds:.2f} s" if seconds < 10 else duration_text(seconds)
 
 
 def memory_bar(

@@ -6,9 +6,9 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from placer.app.flags import api_key_of
 from placer.dashboard.cards import cards_of
 from placer.dashboard.log_book import is_idle
 from placer.dashboard.reading import Ending, Reading, Speeds
@@ -182,22 +182,6 @@ class LogTail:
     def _take(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.last = self._timings.feed(line) or self.last
-
-
-def api_key_of(argv: tuple[str, ...]) -> str | None:
-    """The first key that a server takes by its flags; None where it takes none."""
-    for flag, value in pairwise(argv):
-        if flag == "--api-key":
-            return value.partition(",")[0]
-        if flag == "--api-key-file":
-            with suppress(OSError, IndexError, UnicodeDecodeError):
-                return _first_line(value)
-    return None
-
-
-def _first_line(path: str) -> str:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - as the engine opens it
-        return file.read().split()[0]
 
 
 def _process_of(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
-    from placer.dashboard.menu import MenuEntry
+    from placer.app.menu import MenuEntry
 
 NONE = " No profile has that in it; Esc shows all."
 EMPTY = " There is no profile; placer new PROFILE MODEL.gguf adds one."

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from placer.engine.health import HTTP_OK
+from placer.engine.http import HTTP_OK, open_http
 
 if TYPE_CHECKING:
     import httpx
@@ -101,17 +101,7 @@ def _asked(
 
 
 def _client(base_url: str, timeout_s: float, key: str | None) -> httpx.Client:
-    import httpx
-
-    # trust_env would send loopback traffic through a proxy of the user's; a
-    # certificate of the user's own making is as good as any here.
-    return httpx.Client(
-        base_url=base_url,
-        timeout=httpx.Timeout(timeout_s, connect=LIST_TIMEOUT_S),
-        headers={} if key is None else {"Authorization": f"Bearer {key}"},
-        trust_env=False,
-        verify=False,  # noqa: S501
-    )
+    return open_http(base_url, timeout_s=timeout_s, connect_s=LIST_TIMEOUT_S, key=key)
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from placer.engine.http import HTTP_OK, open_http
 from placer.engine.prompts import image_sides, png
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CONNECT_TIMEOUT_S = 5.0
-HTTP_OK = 200
 # Of builds that do not say theirs: mtmd.cpp:465, build 11434.
 MEDIA_MARKER = "<__media__>"
 # server-common.cpp:69: what was sent is no fault of the engine's
@@ -56,19 +56,11 @@ class ServerClient:
     """A llama-server at ``base_url``; close it, or use it in a ``with``."""
 
     def __init__(self, base_url: str, *, read_timeout_s: float) -> None:
-        import ssl
-
         import httpx
 
         self._errors = (httpx.HTTPError,)
-        timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
-        # trust_env would send loopback traffic through a proxy of the user's; without
-        # a context of its own, httpx reads all certificates of the system first.
-        self._http = httpx.Client(
-            base_url=base_url,
-            timeout=timeout,
-            trust_env=False,
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        self._http = open_http(
+            base_url, timeout_s=read_timeout_s, connect_s=CONNECT_TIMEOUT_S
         )
 
     def __enter__(self) -> Self:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-HTTP_OK = 200
+from placer.engine.http import HTTP_OK, open_http
+
 LOADING_MODEL = 503
 TIMEOUT_S = 2.0
 
@@ -17,21 +18,18 @@ class Health(Enum):
     SILENT = "silent"
 
 
+def health_of_status(status: int) -> Health:
+    """The health that an HTTP status of ``/health`` tells."""
+    known = {HTTP_OK: Health.READY, LOADING_MODEL: Health.LOADING}
+    return known.get(status, Health.SILENT)
+
+
 def health_of(base_url: str) -> Health:
     """The health of the server at ``base_url``, which needs no key."""
     import httpx
 
     try:
-        # trust_env would send loopback traffic through a proxy of the user's; a
-        # certificate of the user's own making is as good as any here.
-        answer = httpx.get(
-            f"{base_url}/health",
-            timeout=TIMEOUT_S,
-            trust_env=False,
-            verify=False,  # noqa: S501
-        )
+        with open_http(base_url, timeout_s=TIMEOUT_S) as http:
+            return health_of_status(http.get("/health").status_code)
     except httpx.HTTPError:
         return Health.SILENT
-    if answer.status_code == HTTP_OK:
-        return Health.READY
-    return Health.LOADING if answer.status_code == LOADING_MODEL else Health.SILENT

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from placer.engine.health import HTTP_OK, LOADING_MODEL, Health
+from placer.engine.health import Health, health_of_status
+from placer.engine.http import HTTP_OK, open_http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,14 +103,7 @@ class LiveStats:
         import httpx
 
         self._errors = (httpx.HTTPError, ValueError)
-        self._http = httpx.Client(
-            base_url=base_url,
-            timeout=timeout_s,
-            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
-            # As for its health: no proxy, and any certificate.
-            trust_env=False,
-            verify=False,  # noqa: S501
-        )
+        self._http = open_http(base_url, timeout_s=timeout_s, key=api_key)
 
     def close(self) -> None:
         """The connection is let go of."""
@@ -125,11 +119,9 @@ class LiveStats:
     def health(self) -> Health:
         """How it answers, which costs it nothing and leaves no line in its log."""
         try:
-            status = self._http.get("/health").status_code
+            return health_of_status(self._http.get("/health").status_code)
         except self._errors:
             return Health.SILENT
-        known = {HTTP_OK: Health.READY, LOADING_MODEL: Health.LOADING}
-        return known.get(status, Health.SILENT)
 
     def _slots(self) -> tuple[Slot, ...] | None:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from placer.engine.http import open_http
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -48,10 +50,7 @@ def predictions(
 
     process = runner.start([*args, "--fit", "off"], log_path=log_path)
     try:
-        # trust_env would send loopback traffic through a proxy of the user's.
-        with httpx.Client(
-            base_url=process.base_url, timeout=TIMEOUT_S, trust_env=False
-        ) as http:
+        with open_http(process.base_url, timeout_s=TIMEOUT_S) as http:
             if not _is_loaded(http, process):
                 return None
             return _read(http, text, n_tokens, places)

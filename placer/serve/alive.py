@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from placer.errors import MachineError
+
 if TYPE_CHECKING:
     from placer.serve.contained import ContainedProcess
     from placer.serve.running import Running
@@ -61,6 +63,14 @@ def is_alive(running: Running) -> bool:
     """
     found = background(running)
     return found is not None and found.exit_code() is None
+
+
+def seems_alive(running: Running) -> bool:
+    """The same; one in a container whose daemon is silent does not seem so."""
+    try:
+        return is_alive(running)
+    except MachineError:
+        return False
 
 
 def end(profile: str, state: StateFolder) -> bool:

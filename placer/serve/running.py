@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from placer.machine import Device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedDevice:
@@ -66,6 +68,19 @@ class Running:
     emulated: bool = False
     ctx: int = 0
     parallel: int = 1
+
+    def listed(self) -> tuple[Device, ...]:
+        """Its devices as the engine listed them, for those who read the cards."""
+        return tuple(
+            Device(
+                name=device.name,
+                buffer_type=device.name,
+                description=device.description,
+                total_bytes=device.total_bytes,
+                free_bytes=device.free_bytes,
+            )
+            for device in self.devices
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON has it."""

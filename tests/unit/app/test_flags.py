@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.app.flags import Address, address_of, server_flags
+from placer.app.flags import Address, address_of, api_key_of, server_flags
 from placer.app.target import Asked, Folders, Target, resolve
 from placer.errors import InputError
 
@@ -102,3 +102,13 @@ def test_an_alias_of_the_profile_is_the_only_one(
         flags = server_flags(target)
         assert flags[flags.index(flag) + 1] == "big,bigger"
         assert "moe" not in flags
+
+
+def test_the_key_of_a_server_is_its_first(tmp_path: Path) -> None:
+    """By flag or by file; of a file that cannot be read it is known to be one."""
+    keys = tmp_path / "keys"
+    keys.write_text("one\ntwo\n")
+    assert api_key_of(("llama-server", "--api-key", "a,b")) == "a"
+    assert api_key_of(("llama-server", "--api-key-file", str(keys))) == "one"
+    assert api_key_of(("llama-server", "--api-key-file", str(tmp_path))) == ""
+    assert api_key_of(("llama-server",)) is None

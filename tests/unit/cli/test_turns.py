@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.cli.turns import time_text
-
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Desk
 
@@ -78,18 +76,3 @@ def test_bad_input_ends_with_2(desk: Desk, args: tuple[str, ...], says: str) -> 
     assert (answer.code, answer.out) == (2, "")
     assert says in answer.err
     assert not (desk.folder / "search_logs").exists()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (90, "2 min"),
-        (3599, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_a_time_is_said_in_two_figures(seconds: float, text: str) -> None:
-    """Nobody wants the seconds of a night."""
-    assert time_text(seconds) == text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from placer.dashboard.live import LOG_BYTES, LogTail, api_key_of, open_source
+from placer.dashboard.live import LOG_BYTES, LogTail, open_source
 from placer.engine.process import free_port
 from placer.errors import InputError
 from placer.serve import Running, ServedDevice, StateFolder
@@ -210,13 +210,3 @@ def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     lines = tail.new_lines()
     assert LOG_BYTES - 200 < sum(len(one) + 1 for one in lines) <= LOG_BYTES
     assert set(lines) == {line.strip()}
-
-
-def test_the_key_of_a_server_is_its_first(tmp_path: Path) -> None:
-    """By flag or by file; a file that cannot be read gives none."""
-    keys = tmp_path / "keys"
-    keys.write_text("one\ntwo\n")
-    assert api_key_of(("llama-server", "--api-key", "a,b")) == "a"
-    assert api_key_of(("llama-server", "--api-key-file", str(keys))) == "one"
-    assert api_key_of(("llama-server", "--api-key-file", str(tmp_path))) is None
-    assert api_key_of(("llama-server",)) is None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from placer.dashboard.menu import MenuEntry
+from placer.app.menu import MenuEntry
 from placer.dashboard.menu_app import Menu
 from placer.dashboard.stage import screen_text
 

@@ -9,6 +9,7 @@ from placer.app.target import model_path
 from placer.errors import InputError
 from placer.profiles import read_conf
 from placer.serve import default_state
+from placer.serve.alive import seems_alive
 
 if TYPE_CHECKING:
     from placer.app.where import Where
@@ -17,32 +18,45 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One profile: what it is called, what it is for, and what is known of it."""
+class MenuEntry:
+    """One profile.
+
+    Attributes:
+        profile: its id, which is what choosing it gives.
+        name: what its NAME says.
+        description: what its DESCRIPTION says; may be empty.
+        detail: what is known of it, in one line; may be empty.
+    """
 
     profile: str
     name: str
-    description: str
-    detail: str
+    description: str = ""
+    detail: str = ""
+
+    def matches(self, typed: str) -> bool:
+        """Whether every word that was typed is somewhere in it, in either case."""
+        said = f"{self.profile} {self.name} {self.description} {self.detail}"
+        return all(word in said.casefold() for word in typed.casefold().split())
 
 
-def choices(where: Where, state: StateFolder | None = None) -> tuple[Choice, ...]:
+def menu_entries(
+    where: Where, state: StateFolder | None = None
+) -> tuple[MenuEntry, ...]:
     """All profiles of models.conf, in its order.
 
     Raises:
         InputError: there is no such file, or it is damaged.
     """
-    state = state or default_state()
-    served = {running.profile: running.base_url for running in state.servers()}
-    conf = read_conf(where.folders.conf_path)
+    servers = (state or default_state()).servers()
+    urls = {one.profile: one.base_url for one in servers if seems_alive(one)}
     return tuple(
-        Choice(
+        MenuEntry(
             profile=profile.id,
             name=profile.name or profile.id,
             description=profile.description or "",
-            detail=_detail(profile, where, served.get(profile.id)),
+            detail=_detail(profile, where, urls.get(profile.id)),
         )
-        for profile in conf.profiles
+        for profile in read_conf(where.folders.conf_path).profiles
     )
 
 
