@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from placer.engine.http import open_http
+from placer.engine.upright import NotUprightError, upright
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from placer.engine.process import EngineProcess, Runner
+    from placer.engine.process import Runner
 
 # Token id -> logarithm of its probability, the likeliest of them.
 Prediction = dict[int, float]
 
-POLL_S = 0.05
 TIMEOUT_S = 600.0
 # Likeliest tokens that are asked for at each place.
 N_PROBS = 64
@@ -33,7 +32,7 @@ def predictions(
     places: int,
     log_path: Path,
 ) -> tuple[Prediction, ...] | None:
-    """What comes next at some places of a text, which is read as it stands.
+    """What comes next at some places of a text, by a server of its own.
 
     Args:
         runner: starts the engine.
@@ -46,32 +45,35 @@ def predictions(
     Returns:
         None where the engine does not load, or does not say.
     """
+    try:
+        launch = upright(runner, args, log_path=log_path, patience_s=TIMEOUT_S)
+        with launch as server:
+            return expected(server.base_url, text, n_tokens=n_tokens, places=places)
+    except NotUprightError:
+        return None
+
+
+def expected(
+    base_url: str, text: str, *, n_tokens: int, places: int
+) -> tuple[Prediction, ...] | None:
+    """What comes next at some places of a text, by a server that is up.
+
+    Args:
+        base_url: where it answers.
+        text: to read.
+        n_tokens: of the text at most.
+        places: at which it is asked, spread over the later part of the text.
+
+    Returns:
+        None where it does not say.
+    """
     import httpx
 
-    process = runner.start([*args, "--fit", "off"], log_path=log_path)
     try:
-        with open_http(process.base_url, timeout_s=TIMEOUT_S) as http:
-            if not _is_loaded(http, process):
-                return None
+        with open_http(base_url, timeout_s=TIMEOUT_S) as http:
             return _read(http, text, n_tokens, places)
     except (httpx.HTTPError, LookupError, TypeError, ValueError):
         return None
-    finally:
-        process.stop()
-
-
-def _is_loaded(http: httpx.Client, process: EngineProcess) -> bool:
-    import httpx
-
-    until_s = time.monotonic() + TIMEOUT_S
-    while process.exit_code() is None and time.monotonic() < until_s:
-        try:
-            if http.get("/health").is_success:
-                return True
-        except httpx.TransportError:
-            pass
-        time.sleep(POLL_S)
-    return False
 
 
 def _read(

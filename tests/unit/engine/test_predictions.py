@@ -101,7 +101,7 @@ def test_it_is_asked_at_places_of_the_later_half(
     prompts = [body["prompt"] for body in Answering.asked]
     assert all(prompt == prompts[-1][: len(prompt)] for prompt in prompts)
     assert all(body["cache_prompt"] for body in Answering.asked)
-    assert served.args == ["-m", "x", "--fit", "off"]
+    assert served.args == ["-m", "x", "--fit", "off", "-lv", "4"]
     assert served.stopped == 1
 
 
