@@ -21,7 +21,7 @@ from placer.testing.fake_engine import Fault, fake_engine, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-OWN = ("N_GPU_LAYERS=99", "FIT=off", "EXTRA_ARGS=-b 256 -ub 64 -np 1 --temp 0.6")
+OWN = ("N_GPU_LAYERS=99", "FIT=off", "EXTRA_ARGS=-b 256 -ub 64 -np 1 --no-warmup")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_flags_behind_its_own_count(where: placer.Where) -> None:
     asked = with_flags(target, ("-ctk", "q8_0", "-ub", "32", "-t", "2", "--jinja"))
     assert (asked.workload.type_k, asked.workload.ubatch) == ("q8_0", 32)
     assert asked.workload.batch == target.workload.batch
-    assert asked.extra_args == ("--temp", "0.6", "-t", "2", "--jinja")
+    assert asked.extra_args == ("--no-warmup", "-t", "2", "--jinja")
 
 
 def test_a_flag_that_the_engine_refuses_is_refused(where: placer.Where) -> None:
@@ -78,9 +78,9 @@ def test_what_does_not_fit_as_it_stands_is_placed_anew(where: placer.Where) -> N
     """A context that the first device alone cannot hold."""
     target = resolve("moe", where.folders, Asked())
     with open_testbed(target, where, what="a test") as bed:
-        larger = bed.under(("-c", "65536"))
+        larger = bed.under(("-c", "262144"))
     assert larger.placed == PLANNED
-    assert larger.changed == ("-c", "65536")
+    assert larger.changed == ("-c", "262144")
     assert larger.args[-len(larger.placement) :] == larger.placement
 
 
