@@ -87,6 +87,7 @@ class ServerClient:
         n_predict: int,
         on_progress: Callable[[int], None],
         slot: int | None = None,
+        on_token: Callable[[int], None] = lambda _: None,
     ) -> Completion:
         """Read the prompt and decode ``n_predict`` tokens.
 
@@ -96,11 +97,12 @@ class ServerClient:
             on_progress: called with the tokens of the prompt read so far.
             slot: the slot to ask, which does not read again what it has of the prompt;
                 None for any, and for all of the prompt.
+            on_token: called with the tokens written so far, as they come.
 
         Raises:
             ServerAnswerError: anything but a full answer.
         """
-        return self._complete(list(prompt), n_predict, on_progress, slot)
+        return self._complete(list(prompt), n_predict, on_progress, slot, on_token)
 
     def image_marker(self) -> str | None:
         """What stands for an image in a prompt; None where none is understood."""
@@ -137,6 +139,7 @@ class ServerClient:
         n_predict: int,
         on_progress: Callable[[int], None],
         slot: int | None,
+        on_token: Callable[[int], None] = lambda _: None,
     ) -> Completion:
         body = {
             "prompt": prompt,
@@ -149,12 +152,15 @@ class ServerClient:
             "return_progress": True,
         }
         try:
-            return self._stream(body, on_progress)
+            return self._stream(body, on_progress, on_token)
         except self._errors as error:
             raise ServerAnswerError(f"{type(error).__name__}: {error}") from None
 
     def _stream(
-        self, body: dict[str, Any], on_progress: Callable[[int], None]
+        self,
+        body: dict[str, Any],
+        on_progress: Callable[[int], None],
+        on_token: Callable[[int], None],
     ) -> Completion:
         with self._http.stream("POST", "/completion", json=body) as answer:
             if answer.status_code != HTTP_OK:
@@ -170,6 +176,8 @@ class ServerClient:
                     on_progress(int(progress.get("processed", 0)))
                 if event.get("stop") and "timings" in event:
                     return _completion(event["timings"])
+                if written := event.get("tokens_predicted"):
+                    on_token(int(written))
         raise ServerAnswerError("the answer ended without timings")
 
 

@@ -37,6 +37,7 @@ WITH_VALUE = {
         "-a --alias",
         "-t --threads",
         "-tb --threads-batch",
+        "-cram --cache-ram",
         "--host",
         "--port",
         "--rpc",

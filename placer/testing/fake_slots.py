@@ -129,11 +129,12 @@ class Slots:
             _say_progress(reply, n_tokens, start + n_batch)
 
     def _decode(self, n_predict: int, reply: Reply) -> None:
-        for _ in range(n_predict):
+        for written in range(1, n_predict + 1):
             self._take_cells(1)
             self._graph.compute(1)
             time.sleep(TOKEN_S)
-            reply.event({"content": " a", "tokens": [0], "stop": False})
+            event = {"content": " a", "tokens": [0], "stop": False}
+            reply.event({**event, "tokens_predicted": written})
 
     def _take_cells(self, count: int) -> None:
         cells = self._workload.n_ctx_seq * self._workload.n_stream
