@@ -29,7 +29,8 @@ class Question:
     """What is asked.
 
     Attributes:
-        prompt: a user's message, or with ``is_raw`` the beginning of a text.
+        prompt: a user's message, or with ``is_raw`` the beginning of a text, which may
+            be token ids.
         max_tokens: to write at most, those of its reasoning among them.
         sampling: fields of the request by their names: ``temperature``, ``top_p``,
             ``seed`` and so on; what is not named is as the server has it.
@@ -38,7 +39,7 @@ class Question:
         stop: words that end an answer.
     """
 
-    prompt: str
+    prompt: str | list[int]
     max_tokens: int
     sampling: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
@@ -110,6 +111,8 @@ class AskingClient:
         self._http = open_http(
             base_url, timeout_s=SILENCE_S, connect_s=CONNECT_TIMEOUT_S, key=key
         )
+        # A connection that waits may be closed just as the next question is sent.
+        self._http.headers["Connection"] = "close"
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +213,7 @@ class _Heard:
         )
 
 
-def _message(role: str, content: str) -> dict[str, str]:
+def _message(role: str, content: str | list[int]) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 

@@ -73,10 +73,21 @@ def score(table: Sequence[tuple[int, int]], k: int) -> Score:
         raise ValueError(f"pass@{k} of no problem")
     shares = [pass_at_k(n, c, k) for n, c in table]
     mean, samples = fmean(shares), sum(n for n, _ in table)
-    low, high = wilson(mean, min(_effective(shares, mean), samples))
+    low, high = interval_of(shares, most=samples)
     return Score(
         k=k, mean=mean, low=low, high=high, problems=len(table), samples=samples
     )
+
+
+def interval_of(shares: Sequence[float], *, most: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of the mean share of problems.
+
+    Args:
+        shares: of each problem.
+        most: answers there are, of all problems together.
+    """
+    mean = fmean(shares)
+    return wilson(mean, min(_effective(shares, mean), most))
 
 
 def _effective(shares: Sequence[float], mean: float) -> float:

@@ -42,7 +42,7 @@ from placer.experiment.measures import Kind, Measure
 from placer.experiment.pairs import Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from placer.experiment.design import Cell, Factor
     from placer.experiment.measures import Run
@@ -139,7 +139,11 @@ class _Asked:
 
 
 def contrasts(
-    runs: Sequence[Run], factors: Sequence[Factor], measures: Sequence[Measure]
+    runs: Sequence[Run],
+    factors: Sequence[Factor],
+    measures: Sequence[Measure],
+    *,
+    is_asked: Callable[[Factor, Measure], bool] = lambda _, __: True,
 ) -> tuple[Contrast, ...]:
     """Every level of every factor beside its base, by every measure.
 
@@ -147,12 +151,14 @@ def contrasts(
         runs: of all cells; the table need not be complete.
         factors: all that were varied.
         measures: all that are asked for; each one more makes all intervals wider.
+        is_asked: whether a factor could make a difference by a measure.
     """
     asked = [
         _Asked(factor=factor, level=level, measure=measure, units=units)
         for factor in factors
         for level in factor.levels
         for measure in measures
+        if is_asked(factor, measure)
         for units in [Pairing(factor, factors).differences(runs, level, measure)]
     ]
     tests = [one for one in asked if one.is_test]
