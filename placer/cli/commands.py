@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.benching import bench_command
 from placer.cli.clients import clients_command
 from placer.cli.composing import compose_command
 from placer.cli.judging import judge_command
@@ -41,6 +42,7 @@ from placer.cli.serving import (
     status_command,
     stop_command,
 )
+from placer.cli.sweeping import sweep_command
 from placer.cli.together import together_command
 from placer.cli.tuning import tune_command
 from placer.cli.verifying import verify_command
@@ -276,7 +278,9 @@ ALL = (
     new_command,
     optimize_command,
     tune_command,
+    sweep_command,
     verify_command,
+    bench_command,
     serve_command,
     status_command,
     stop_command,
