@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # docs/verify.md says what they rest on.
 SHARE = 0.1
 MEMORY_BYTES = 64 * MIB
+NATS = 0.01
 RATES = ("decode_tokens_per_s", "prompt_tokens_per_s")
 
 
@@ -44,10 +45,12 @@ class Tolerance:
     Attributes:
         share: of tokens per second that may be lost; so much less than now is better.
         memory_bytes: that a device may hold more or less.
+        nats: by which something else may be expected: what another rounding does.
     """
 
     share: float = SHARE
     memory_bytes: int = MEMORY_BYTES
+    nats: float = NATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +185,7 @@ def _memory(
             device=name,
             recorded=was,
             now=is_now,
-            kind=_smaller(was, is_now, slack_bytes),
+            kind=smaller(was, is_now, slack_bytes),
             source=source,
         )
 
@@ -201,7 +204,7 @@ def _rates(
         share = None
     for name in RATES:
         was, is_now = then.get(name), now[name]
-        kind = None if share is None else _faster(was, is_now, share)
+        kind = None if share is None else faster(was, is_now, share)
         yield Figure(name=name, recorded=was, now=is_now, kind=kind)
 
 
@@ -210,11 +213,11 @@ def _splits(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Figure]:
     for name, was, is_now in zip(
         ("prompt_graph_splits", "token_graph_splits"), *pairs, strict=True
     ):
-        kind = _smaller(was, is_now, 0)
+        kind = smaller(was, is_now, 0)
         yield Figure(name=name, recorded=was, now=is_now, kind=kind)
 
 
-def _smaller(was: float | None, is_now: float | None, slack: float) -> Kind | None:
+def smaller(was: float | None, is_now: float | None, slack: float) -> Kind | None:
     """Of what is the better the less there is of it."""
     if was is None or is_now is None:
         return None
@@ -223,7 +226,8 @@ def _smaller(was: float | None, is_now: float | None, slack: float) -> Kind | No
     return Kind.WORSE if is_now > was else Kind.BETTER
 
 
-def _faster(was: float | None, is_now: float | None, share: float) -> Kind | None:
+def faster(was: float | None, is_now: float | None, share: float) -> Kind | None:
+    """Of what is the better the more there is of it; single measurements spread."""
     if was is None or is_now is None:
         return None
     if is_now < was * (1 - share):

@@ -40,6 +40,8 @@ from placer.search.trial import trial_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from placer.app.smoke import Smoke
+    from placer.app.smoke_question import SmokeOptions
     from placer.app.where import Where
     from placer.engine.judge import Verdict
     from placer.profiles import Profile
@@ -76,11 +78,13 @@ class VerifyOptions:
         proof: loaded, or its context filled.
         patience_s: seconds without any movement after which a launch is stalled.
         tolerance: what counts as no difference.
+        smoke: what is asked of those that fit; None for nothing.
     """
 
     proof: Proof = Proof.FULL
     patience_s: float = PATIENCE_S
     tolerance: Tolerance = field(default_factory=Tolerance)
+    smoke: SmokeOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,7 @@ class Verification:
         recorded: the search that it was held to; None where there is none.
         figures: what was compared.
         notes: what else is not as it was, in words.
+        smoke: what the smoke test said; None where there was none.
     """
 
     name: str
@@ -108,6 +113,15 @@ class Verification:
     recorded: StudyRecord | None = None
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
+    smoke: Smoke | None = None
+
+    @property
+    def code(self) -> int:
+        """For scripts: 4 for a regression, else why it was not verified."""
+        codes = [SearchError.exit_code if self.status.is_regression else self.exit_code]
+        if self.smoke is not None:
+            codes.append(self.smoke.code)
+        return worst_code(codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +133,14 @@ class Verified:
     @property
     def exit_code(self) -> int:
         """For scripts: 4 for any regression, else why the first was not verified."""
-        if any(one.status.is_regression for one in self.profiles):
-            return SearchError.exit_code
-        return next((one.exit_code for one in self.profiles if one.exit_code), 0)
+        return worst_code([one.code for one in self.profiles])
+
+
+def worst_code(codes: Sequence[int]) -> int:
+    """Of several exit codes: a regression's, else the first that is none of success."""
+    if SearchError.exit_code in codes:
+        return SearchError.exit_code
+    return next((code for code in codes if code), 0)
 
 
 def verify(
@@ -148,6 +167,10 @@ def verify(
     chosen, skipped = profiles_to_verify(names, where)
     asked = options or VerifyOptions()
     found = [verify_profile(name, where, asked, on_event) for name in chosen]
+    if asked.smoke is not None:
+        from placer.app.smoke import with_smoke
+
+        found = [with_smoke(one, where, asked.smoke) for one in found]
     return Verified(profiles=(*skipped, *found))
 
 

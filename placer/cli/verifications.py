@@ -11,7 +11,7 @@ from rich.text import Text
 
 from placer.app.compared import Kind
 from placer.app.verified import Status, outcome_record
-from placer.cli import jsons
+from placer.cli import jsons, smokes
 from placer.cli.out import console
 from placer.engine.verdict import verdict_text
 from placer.units import mib, size_text
@@ -162,4 +162,5 @@ def _record(found: Verification) -> dict[str, Any]:
         "engine": None if seen is None else seen.header["engine"],
         "record": None if seen is None else str(seen.folder),
         "trial": None if seen is None else seen.trials[0],
+        "smoke": None if found.smoke is None else smokes.record(found.smoke),
     }

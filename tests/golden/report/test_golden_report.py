@@ -10,6 +10,7 @@ from placer.report import written_reports
 
 LINK = re.compile(r"!\[[^]]*\]\(([^)]*)\)")
 EXPECTED = Path(__file__).parent / "docs"
+BENCHES = Path(__file__).parent / "benches"
 NAMES = ("models/tiny-dense.md", "models/tiny-moe.md", "oom-results.md")
 CHARTS = (
     "models/tiny-dense/launches.svg",
@@ -68,3 +69,13 @@ def test_they_name_no_folder_of_the_machine(logs: Path, tmp_path: Path) -> None:
         assert "/home" not in text
         assert str(tmp_path) not in text
         assert "my models" not in text
+
+
+def test_the_report_of_the_benches_is_what_is_expected(tmp_path: Path) -> None:
+    """Of the journals beside this test, its charts too, and nothing else is made."""
+    shutil.copytree(BENCHES / "search_logs", tmp_path / "search_logs")
+    *_, page = written_reports(tmp_path / "search_logs", tmp_path / "docs")
+    folder = BENCHES / "docs" / "benchmarks"
+    made = {path.name: path.read_bytes() for path in page.parent.iterdir()}
+    assert made == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert str(tmp_path) not in page.read_text(encoding="utf-8")

@@ -1,12 +1,15 @@
-"""Records of a study, as a journal gives them back."""
+"""Records of a study, as a journal gives them back; journals of benches."""
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from placer.search.journal import SCHEMA, Journal
 from placer.search.records import StudyRecord
 from placer.units import MIB
 
@@ -189,3 +192,125 @@ def fit() -> Callable[..., dict[str, Any]]:
 def study() -> Callable[..., StudyRecord]:
     """Makes a study."""
     return make_study
+
+
+SCORE = {"k": 1, "mean": 0.75, "low": 0.5, "high": 0.9, "problems": 4, "samples": 4}
+ASKED: dict[str, dict[str, Any]] = {
+    "quality": {
+        "suite": "humaneval",
+        "title": "HumanEval",
+        "digest": "abc",
+        "problems": ["HumanEval/0", "HumanEval/1", "HumanEval/2", "HumanEval/3"],
+        "samples": 1,
+        "k": [1],
+        "sampling": {"temperature": 0},
+        "style": "chat",
+        "max_tokens": 96,
+        "users": 1,
+        "sandbox": "bubblewrap",
+    },
+    "speed": {
+        "depths": [0, 256],
+        "batches": [512],
+        "ubatches": [256],
+        "users": [1],
+        "repeats": 3,
+        "seed": 1,
+        "n_prompt": 512,
+        "n_gen": 128,
+    },
+    "sweep": {
+        "factors": [
+            {
+                "name": "ctk",
+                "values": ["f16", "q8_0", "q4_0"],
+                "base": "f16",
+                "restarts": True,
+            }
+        ],
+        "measures": ["kl", "vram"],
+        "repeats": 2,
+        "seed": 1,
+        "experiment": None,
+        "suite": None,
+    },
+    "smoke": {},
+}
+ENDS: dict[str, dict[str, Any]] = {
+    "quality": {
+        "scores": [SCORE],
+        "base": [],
+        "grades": {"passed": 3, "failed": 1},
+        "truncated": 0,
+        "tokens": 400,
+        "seconds": 12.5,
+        "decode_tokens_per_s": 61.25,
+        "held_bytes": [100 * MIB, 28 * MIB],
+        "joules": None,
+    },
+    "speed": {"rows": []},
+    "sweep": {"contrasts": [], "best": {}, "cells": []},
+    "smoke": {
+        "status": "new",
+        "reason": "no smoke test of it is on record",
+        "is_pair": False,
+        "accepted": False,
+        "old": None,
+        "new": {"name": "10434 (7e4c0a9)", "file": "llama-server"},
+        "recorded": None,
+        "figures": [],
+        "notes": [],
+    },
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class BenchWriter:
+    """Writes journals as benches do, each a minute after the last.
+
+    Attributes:
+        logs: where they lie.
+    """
+
+    logs: Path
+    _minute: int = field(default=0, init=False)
+
+    def write(
+        self, kind: str, *lines: tuple[str, dict[str, Any]], **changes: Any
+    ) -> Path:
+        """The journal of a run, whole unless ``stopped`` or not ``ended``.
+
+        Keywords are ``profile``, ``stamp``, ``stopped``, ``ended``, ``end`` and keys
+        of the header.
+        """
+        stamp = changes.pop("stamp", f"20261123-14{self._minute:02}11")
+        self._minute += 1
+        profile = changes.pop("profile", "m")
+        stopped, is_ended = changes.pop("stopped", None), changes.pop("ended", True)
+        end = ENDS[kind] | changes.pop("end", {})
+        header = {
+            **make_study().header,
+            "schema": SCHEMA,
+            "profile": profile,
+            "emulated": False,
+            "placement": ["-ngl", "31"],
+            "placed": "as models.conf has it",
+            "changed": [],
+            **ASKED[kind],
+        }
+        assert set(changes) <= set(header)
+        with closing(Journal(self.logs / profile / kind / stamp)) as journal:
+            journal.append(kind, header | changes)
+            for name, line in lines:
+                journal.append(name, line)
+            if is_ended:
+                journal.append("end", {"stopped": stopped, **end})
+        return journal.path
+
+
+@pytest.fixture
+def benches(tmp_path: Path) -> BenchWriter:
+    """Writes journals of benches."""
+    logs = tmp_path / "search_logs"
+    logs.mkdir()
+    return BenchWriter(logs=logs)
