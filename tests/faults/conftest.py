@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,14 +80,20 @@ class Desk:
         assert running(self.engine) == ()
 
 
-@pytest.fixture
-def make_desk(tmp_path: Path, moe_path: Path) -> Callable[..., Desk]:
-    """A desk with an engine that fails as asked: the keywords of ``fake_engine``."""
+@pytest.fixture(scope="session")
+def desk_in(moe_path: Path) -> Callable[..., Desk]:
+    """A desk in a folder, the engine failing as asked: keywords of ``fake_engine``."""
 
-    def make(**faults: Any) -> Desk:
-        engine = fake_engine(tmp_path, **{"devices": DEVICES, **faults})
-        desk = Desk(folder=tmp_path, models=moe_path.parent, engine=engine)
+    def make(folder: Path, **faults: Any) -> Desk:
+        engine = fake_engine(folder, **{"devices": DEVICES, **faults})
+        desk = Desk(folder=folder, models=moe_path.parent, engine=engine)
         desk.conf.write_text(CONF)
         return desk
 
     return make
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path, desk_in: Callable[..., Desk]) -> Callable[..., Desk]:
+    """The same in a folder of the test's own."""
+    return partial(desk_in, tmp_path)

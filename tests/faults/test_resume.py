@@ -64,6 +64,16 @@ def kill_at(desk: Desk, event: type[Event], n: int) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
+def interrupt_at(n: int) -> Callable[[Event], None]:
+    """Ctrl-C at the n-th launch."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Launching) and event.probe.number == n:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
 def placements(desk: Desk) -> list[str]:
     """The placements that were really launched, in order."""
     return [
@@ -83,16 +93,16 @@ def answer_of(found: app.Optimized) -> tuple[Any, ...]:
     )
 
 
-@pytest.fixture
-def whole(make_desk: MakeDesk) -> tuple[Any, ...]:
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, desk_in: MakeDesk
+) -> tuple[Any, ...]:
     """What the search finds when nothing comes between."""
-    desk = make_desk()
-    found = answer_of(desk.optimize())
-    desk.where.logs.rename(desk.folder / "whole")
-    desk.conf.unlink()
-    # What it taught is not to be known to the next, which is to be the same.
-    (desk.folder / "ledger.jsonl").unlink()
-    return found
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        # What it taught is not to be known to the next, which is to be the same.
+        patch.setenv("PLACER_LEDGER", str(folder / "ledger.jsonl"))
+        return answer_of(desk_in(folder).optimize())
 
 
 @pytest.mark.parametrize(
@@ -141,12 +151,8 @@ def test_ctrl_c_can_be_taken_back(make_desk: MakeDesk, whole: tuple[Any, ...]) -
     """Its hint says how, and the record has its end only once."""
     desk = make_desk()
 
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Launching) and event.probe.number == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(InterruptedSearchError, match="--resume goes on"):
-        desk.optimize(interrupt)
+        desk.optimize(interrupt_at(2))
     assert answer_of(desk.optimize(resume=True)) == whole
     assert desk.study.end is not None
     assert desk.study.end["stopped"] is None
@@ -162,8 +168,8 @@ def test_a_journal_torn_anywhere_is_gone_on_with(
     path = folder / journal_module.FILE_NAME
     data = path.read_bytes()
     first = data.index(b"\n") + 1
-    for part in range(1, 6):
-        end = first + (len(data) - first) * part // 6 + part
+    for part in range(1, 4):
+        end = first + (len(data) - first) * part // 4 + part
         path.write_bytes(data[:end])
         assert answer_of(desk.optimize(resume=True)) == whole
         assert read_study(folder).is_whole
@@ -188,10 +194,11 @@ def test_what_took_the_machine_down_is_not_tried_again(
 def test_nothing_to_resume_is_said(make_desk: MakeDesk) -> None:
     """Neither before the first search nor after a whole one."""
     desk = make_desk()
-    for _ in range(2):
-        with pytest.raises(InputError, match="was broken off"):
-            desk.optimize(resume=True)
-        desk.optimize()
+    with pytest.raises(InputError, match="was broken off"):
+        desk.optimize(resume=True)
+    desk.optimize()
+    with pytest.raises(InputError, match="was broken off"):
+        desk.optimize(resume=True)
 
 
 def test_another_question_is_not_gone_on_with(make_desk: MakeDesk) -> None:
@@ -240,7 +247,6 @@ def test_two_searches_do_not_share_a_device(make_desk: MakeDesk) -> None:
     assert str(os.getpid()) in str(error)
     assert "placer optimize tiny" in str(error)
     assert error.exit_code == 3
-    desk.optimize()
 
 
 def test_a_lock_ends_with_its_process(make_desk: MakeDesk) -> None:
@@ -248,7 +254,8 @@ def test_a_lock_ends_with_its_process(make_desk: MakeDesk) -> None:
     desk = make_desk()
     kill_at(desk, Launching, 1)
     assert list(cache_folder().rglob("*.lock"))
-    desk.optimize()
+    with pytest.raises(InterruptedSearchError):
+        desk.optimize(interrupt_at(1))
 
 
 def test_a_clock_that_jumped_back_hides_no_search(tmp_path: Path) -> None:

@@ -61,13 +61,23 @@ class Desk:
         return Answer(code=code, out=printed.out, err=printed.err)
 
 
+@pytest.fixture(scope="session")
+def mixture_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of every desk, of 80 MiB; who wants another unlinks it first."""
+    path = tmp_path_factory.mktemp("mixture") / "moe.gguf"
+    return write_qwen3moe(path, **SHAPE)
+
+
 @pytest.fixture
 def desk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    mixture_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Desk:
     """Two GPUs of 40 and 30 MiB, a model of 80, and a profile for it."""
     (tmp_path / "models").mkdir()
-    write_qwen3moe(tmp_path / "models" / "moe.gguf", **SHAPE)
+    (tmp_path / "models" / "moe.gguf").hardlink_to(mixture_path)
     (tmp_path / "models.conf").write_text(CONF)
     engine = fake_engine(tmp_path, devices={"Vulkan0": 40, "Vulkan1": 30})
     monkeypatch.chdir(tmp_path)
