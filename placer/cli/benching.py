@@ -111,7 +111,13 @@ HOW = (
 
 @click.group("bench")
 def bench_command() -> None:
-    """Measure what profiles are worth: their code, their speed."""
+    """Measure what profiles are worth: their code, their speed.
+
+    \b
+    Examples:
+      placer bench quality glm-q8
+      placer bench speed glm-q8
+    """
 
 
 @click.command("quality")

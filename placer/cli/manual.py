@@ -44,12 +44,15 @@ VARIABLES = {
     "PLACER_MODELS_DIR": "the models folder, where `--models-dir` names none",
     "PLACER_LEDGER": "what was learned so far, where `--ledger` names none",
     "PLACER_STATE": "the folder that remembers which servers are running",
+    "PLACER_SANDBOX_IMAGE": "the image whose containers run generated code",
     "PLACER_CACHE": "the folder of what is built once: the layer of emulated GPUs",
 }
 OPTIONS = text_columns("option", "value", "what it does", "default")
 # What a verb's help gives as its default in words: "[$PLACER_CONF, models.conf]".
 SAID_DEFAULT = re.compile(r"\s*\[([^]]+)\]$")
 VERBATIM = "\b"
+# A line that ends in a backslash goes on in the next.
+CONTINUED = re.compile(r"\s*\\\n\s*")
 FENCE = "```"
 
 
@@ -71,7 +74,7 @@ def examples(command: click.Group) -> tuple[str, ...]:
         for _, verb in _verbs(command, ("placer",))
         for block in _paragraphs(verb)
         if block.startswith(VERBATIM)
-        for line in block.splitlines()
+        for line in CONTINUED.sub(" ", block).splitlines()
         if line.strip().startswith("placer ")
     )
 

@@ -38,6 +38,9 @@ PAGES = sorted(
 # Run from its first line to its last by test_getting_started.py.
 NEWCOMER = "getting-started.md"
 DEMO_LOGS = "--logs .demo/search_logs"
+VARIED = (
+    "--vary temp=0.6,0.8,1.0 --vary ctk=q8_0,q5_0,q4_0 --measure pass@1,tokens/s,vram"
+)
 NOT_RUN: dict[str, tuple[str, ...]] = {
     "launches a big model on the reader's GPUs": (
         "placer optimize glm-q8 --ctx 131072 -b 4096",
@@ -78,14 +81,26 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         "placer stop",
         "placer clients --check",
     ),
+    "hours of answers and launches; tests/engine has the same on small models": (
+        "placer bench quality glm-q8",
+        "placer bench quality glm-q8 oss-120b --suite humaneval+ --max-tokens 8192",
+        "placer bench quality glm-q8 --samples 10 --temp 0.8 --top-p 0.95 -k 1,10",
+        "placer bench quality glm-q8 --resume",
+        "placer bench speed glm-q8",
+        "placer bench speed glm-q8 --depth 0,16384 --batch 512,2048 --chart speed.svg",
+        "placer bench speed glm-q8 oss-120b --users 1,2,4",
+        f"placer sweep glm-q8 {VARIED} --chart sweep.svg",
+        "placer sweep glm-q8 --experiment kv-types --text wiki.test.raw",
+    ),
     "models.conf has it already; the newcomer's path has the same verb": (
         "placer new glm-q8 GLM-4.7-Flash-Q8_0.gguf",
     ),
 }
 # What needs no engine: a described machine, and verbs that only read or write files.
-OFFLINE_FLAGS = {"--machine", "--devices"}
+OFFLINE_FLAGS = {"--machine", "--devices", "--list"}
 OFFLINE_VERBS = {
     *("clients", "completion", "compose", "inspect", "judge", "ledger", "report"),
+    "bench reference",
 }
 DOES_NOT_FIT = 4
 # Of a picture, whose width is that of the terminal.
@@ -107,7 +122,8 @@ def is_run(page: str, line: str) -> bool:
 
 def is_offline(argv: Sequence[str]) -> bool:
     """Whether it cannot but leave every engine alone."""
-    return argv[0] in OFFLINE_VERBS or not OFFLINE_FLAGS.isdisjoint(argv)
+    verbs = {argv[0], " ".join(argv[:2])}
+    return not OFFLINE_VERBS.isdisjoint(verbs) or not OFFLINE_FLAGS.isdisjoint(argv)
 
 
 def parse(argv: Sequence[str]) -> click.Context:
