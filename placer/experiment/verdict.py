@@ -259,6 +259,8 @@ def contrast_record(one: Contrast) -> dict[str, Any]:
         "level": one.level,
         "base": one.base,
         "measure": one.measure.name,
+        "unit": one.measure.unit,
+        "kind": one.measure.kind.value,
         "difference": _known(one.difference),
         "low": _known(one.low),
         "high": _known(one.high),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from placer.experiment.measures import Kind, Measure, UnitOfAnalysis
 from placer.experiment.verdict import Verdict
-from placer.experiment.words import BYTES, cell_text, difference_text
+from placer.experiment.words import cell_text, difference_text
 from placer.report.bench_records import SWEEP, newest, understood
 from placer.report.charts import EMULATED
 from placer.report.table import code, plain
@@ -29,8 +29,6 @@ NOTHING = {
     Verdict.ALIKE.value: "Alike in",
     Verdict.TOO_FEW.value: "Too few to tell of",
 }
-SHARES = ("pass@", "truncated", "agreement")
-COSTS = {"vram": BYTES, "kl": "nats"}
 
 
 def sweep_runs(records: Iterable[BenchRecord]) -> list[BenchRecord]:
@@ -125,7 +123,7 @@ def _setting(one: Mapping[str, Any]) -> str:
 
 def _changed(one: Mapping[str, Any]) -> str:
     """``"tokens/s +1.2 % (-0.8 % to +3.1 %)"``."""
-    change = difference_text(one["difference"], _measure(one["measure"]))
+    change = difference_text(one["difference"], _measure(one))
     is_fact = one["low"] == one["high"]
     return f"{plain(one['measure'])} {change}" if is_fact else _bounds(one, change)
 
@@ -135,18 +133,16 @@ def _bounds(one: Mapping[str, Any], change: str = "") -> str:
     name, low, high = plain(one["measure"]), one["low"], one["high"]
     if low is None or high is None or low == high:
         return name
-    ends = (difference_text(x, _measure(one["measure"])) for x in (low, high))
+    ends = (difference_text(x, _measure(one)) for x in (low, high))
     return f"{name} {change} ({' to '.join(ends)})".replace("  ", " ")
 
 
-def _measure(name: str) -> Measure:
+def _measure(one: Mapping[str, Any]) -> Measure:
     """How its differences are read."""
-    is_share = name.startswith(SHARES)
-    kind = Kind.COST if name in COSTS else Kind.RATE
     return Measure(
-        name=name,
-        unit=COSTS.get(name, ""),
+        name=one["measure"],
+        unit=one["unit"],
         higher_is_better=True,
-        kind=Kind.SHARE if is_share else kind,
+        kind=Kind(one["kind"]),
         unit_of_analysis=UnitOfAnalysis.PROBLEM,
     )

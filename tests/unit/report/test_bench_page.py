@@ -79,13 +79,24 @@ def row(**changes: Any) -> dict[str, Any]:
     }
 
 
+# Unit and kind of a measure; what is not here is a share.
+MEASURES = {
+    "tokens/s": ("tokens/s", "rate"),
+    "vram": ("bytes", "cost"),
+    "kl": ("nats", "cost"),
+}
+
+
 def contrast(level: str, measure: str, verdict: str, **changes: Any) -> dict[str, Any]:
     """A level of ctk beside f16."""
+    unit, kind = MEASURES.get(measure, ("", "share"))
     return {
         "factor": "ctk",
         "level": level,
         "base": "f16",
         "measure": measure,
+        "unit": unit,
+        "kind": kind,
         "difference": 0.021,
         "low": 0.018,
         "high": 0.024,
