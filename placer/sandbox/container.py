@@ -41,6 +41,7 @@ NOBODY = "65534:65534"
 # An empty file takes the kernel's memory too.
 MOST_FILES = 16_384
 END_WITHIN_S = 10.0
+NOTICED_WITHIN_S, NOTICE_PERIOD_S = 1.0, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +257,19 @@ def _await(
     # Of a socket's file it is a ConnectionError.
     except (requests.ReadTimeout, requests.ConnectionError):
         return Ended.TIME, 0
-    container.reload()
-    if container.attrs["State"].get("OOMKilled"):
-        return Ended.MEMORY, code
-    return Ended.ITSELF, code
+    return Ended.MEMORY if _ran_out(container, code) else Ended.ITSELF, code
+
+
+def _ran_out(container: Container, code: int) -> bool:
+    """Whether the kernel ended any of it for its memory: the daemon hears of that late.
+
+    Of a program that ended well nobody waits to hear it.
+    """
+    until_s = time.monotonic() + (NOTICED_WITHIN_S if code else 0.0)
+    while True:
+        container.reload()
+        if container.attrs["State"].get("OOMKilled"):
+            return True
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(NOTICE_PERIOD_S)
