@@ -182,6 +182,8 @@ class _Server:
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
+                # SIGPIPE stays ignored: it ends a server whose client was killed.
+                restore_signals=False,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
             )
 

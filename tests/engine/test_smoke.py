@@ -40,19 +40,19 @@ MODEL=dense.gguf
 CTX_SIZE=256
 N_GPU_LAYERS=3
 FIT=off
-EXTRA_ARGS=-b 256 -ub 64 -np 1 -t 2 --no-op-offload --rpc {endpoints}
+EXTRA_ARGS=-b 256 -ub 64 -np 1 -t 1 --no-op-offload --rpc {endpoints}
 
 [wordy]
 MODEL=dense.gguf
 CTX_SIZE=1024
 N_GPU_LAYERS=3
 FIT=off
-EXTRA_ARGS=-b 256 -ub 64 -np 1 -t 2 --no-op-offload --rpc {endpoints}
+EXTRA_ARGS=-b 256 -ub 64 -np 1 -t 1 --no-op-offload --rpc {endpoints}
 """
 #: A machine that others use too slows one launch in three by a third.
 LOOSE = Tolerance(share=0.6, memory_bytes=MIB)
 SMOKE = SmokeOptions(problems=0, requests=2, tolerance=LOOSE)
-SLOWER = ("-t", "32")
+SLOWER = ("-t", "64")
 HUNGRIER = ("-c", "8192")
 WRONG = ("--rope-freq-base", "100")
 ATTEMPTS = 20
@@ -184,7 +184,7 @@ def test_two_that_are_the_same_are_quiet(where: Where, plant: Plant) -> None:
 
 def test_one_that_is_slower_is_told(where: Where, plant: Plant) -> None:
     """By an interval over the rounds; it holds and expects what the other does."""
-    found = in_turn(where, plant("plain"), plant("slower", *SLOWER), rounds=3)
+    found = in_turn(where, plant("plain"), plant("slower", *SLOWER), rounds=4)
     assert found.code == 4
     assert "decode_tokens_per_s" in worse(found)
     assert not worse(found) & {"memory_bytes", "divergence_nats"}

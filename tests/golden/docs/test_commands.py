@@ -82,6 +82,10 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         "placer clients --check",
     ),
     "hours of answers and launches; tests/engine has the same on small models": (
+        (
+            "placer verify glm-q8 --suite smoke --server old/llama-server "
+            "--server new/llama-server"
+        ),
         "placer bench quality glm-q8",
         "placer bench quality glm-q8 oss-120b --suite humaneval+ --max-tokens 8192",
         "placer bench quality glm-q8 --samples 10 --temp 0.8 --top-p 0.95 -k 1,10",
