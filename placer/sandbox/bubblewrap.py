@@ -84,6 +84,20 @@ class Bubblewrap:
         )
         started = time.monotonic()
         options = sight(limits, python=self.python, packages=inside)
+        said, ended, code = self._attended(options, order, limits)
+        return conclude(
+            said,
+            code=code,
+            ended=ended,
+            seconds=time.monotonic() - started,
+            limits=limits,
+            sandbox=self.name,
+        )
+
+    def _attended(
+        self, options: Sequence[str], order: bytes, limits: Limits
+    ) -> tuple[bytes, Ended, int]:
+        """What it said, by what it was ended, and its exit code."""
         with self._start(options) as (child, first):
             attendant = Attendant(
                 child,
@@ -100,14 +114,7 @@ class Bubblewrap:
             ended = Ended.OUTPUT
         if ended is Ended.ITSELF and code < 0:
             ended = Ended.INTERRUPTED
-        return conclude(
-            bytes(attendant.output),
-            code=code,
-            ended=ended,
-            seconds=time.monotonic() - started,
-            limits=limits,
-            sandbox=self.name,
-        )
+        return bytes(attendant.output), ended, code
 
     @contextmanager
     def _start(
