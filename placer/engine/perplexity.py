@@ -6,12 +6,11 @@ import math
 import os
 import re
 import shutil
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from placer.engine.process import die_with_parent
+from placer.engine.process import start_child
 from placer.errors import MachineError
 from placer.placement.arguments import read_tokens
 
@@ -63,27 +62,13 @@ def perplexities(
     """
     part = ("-c", str(PART_TOKENS), "-fit", "off", "-f", str(text))
     argv = [str(program), *_shared(args), *part]
-    with log_path.open("wb") as log:
-        try:
-            child = subprocess.Popen(
-                argv,
-                env=engine.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
-            )
-        except OSError as error:
-            raise MachineError(
-                f"cannot be started: {error.strerror}", path=program, hint=HINT
-            ) from None
-        try:
-            code = child.wait()
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+    child = start_child(argv, engine.environment, log_path, hint=HINT)
+    try:
+        code = child.wait()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
     said = log_path.read_text(encoding="utf-8", errors="replace")
     found = parts_of(said)
     if code or not found:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from placer.errors import MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from placer.engine.binary import Engine
@@ -79,24 +79,44 @@ class LocalRunner:
         rpc = ["--rpc", self._engine.rpc] if self._engine.rpc else []
         binary = str(self._engine.binary)
         argv = [binary, *rpc, *args, "--host", "127.0.0.1", "--port", str(port)]
-        with log_path.open("wb") as log:
-            try:
-                child = subprocess.Popen(
-                    argv,
-                    env=self._engine.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
-                )
-            except OSError as error:
-                raise MachineError(
-                    f"cannot be started: {error.strerror}",
-                    path=binary,
-                    hint="give a llama-server with --server",
-                ) from None
+        child = start_child(
+            argv,
+            self._engine.environment,
+            log_path,
+            hint="give a llama-server with --server",
+        )
         return LocalProcess(child, port, log_path)
+
+
+def start_child(
+    argv: Sequence[str], environment: Mapping[str, str], log_path: Path, *, hint: str
+) -> subprocess.Popen[bytes]:
+    """A program in a group of its own, its output in a file; it dies with placer.
+
+    Args:
+        argv: the program and what it is told.
+        environment: all of its variables.
+        log_path: where its output goes; what was there goes.
+        hint: what to do where it cannot be started.
+
+    Raises:
+        MachineError: it cannot be started.
+    """
+    with log_path.open("wb") as log:
+        try:
+            return subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - two calls of the kernel
+            )
+        except OSError as error:
+            raise MachineError(
+                f"cannot be started: {error.strerror}", path=argv[0], hint=hint
+            ) from None
 
 
 class LocalProcess:
