@@ -15,7 +15,7 @@ from placer.search.records import read_study, study_folders
 from placer.units import MIB, mib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from placer.app.target import Target
@@ -179,13 +179,30 @@ def _memory(
         source = "buffers"
         before = [None] * len(names) if old is None else _buffers(old, then)
         after = _buffers(new, now)
-    for name, was, is_now in zip(names, before, after, strict=True):
+    yield from held_figures(names, zip(before, after, strict=True), slack_bytes, source)
+
+
+def held_figures(
+    names: Sequence[str],
+    held: Iterable[tuple[int | None, int | None]],
+    slack_bytes: int,
+    source: str,
+) -> Iterator[Figure]:
+    """What each device held.
+
+    Args:
+        names: of the devices.
+        held: by each, as recorded and now.
+        slack_bytes: that are no difference.
+        source: who says so: ``"peak"`` or ``"buffers"``.
+    """
+    for name, (was, is_now) in zip(names, held, strict=True):
         yield Figure(
             name="memory_bytes",
             device=name,
             recorded=was,
             now=is_now,
-            kind=smaller(was, is_now, slack_bytes),
+            kind=_smaller(was, is_now, slack_bytes),
             source=source,
         )
 
@@ -213,11 +230,11 @@ def _splits(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Figure]:
     for name, was, is_now in zip(
         ("prompt_graph_splits", "token_graph_splits"), *pairs, strict=True
     ):
-        kind = smaller(was, is_now, 0)
+        kind = _smaller(was, is_now, 0)
         yield Figure(name=name, recorded=was, now=is_now, kind=kind)
 
 
-def smaller(was: float | None, is_now: float | None, slack: float) -> Kind | None:
+def _smaller(was: float | None, is_now: float | None, slack: float) -> Kind | None:
     """Of what is the better the less there is of it."""
     if was is None or is_now is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from placer.app.compared import RATES, Figure, Kind, faster, smaller
+from placer.app.compared import RATES, Figure, Kind, faster, held_figures
 from placer.app.verified import Status
 from placer.experiment.chance import ALPHA, sign_flip_p
 from placer.experiment.design import Factor
@@ -83,15 +83,8 @@ def memory_figures(
     before = (
         old.memory_bytes if old is not None and is_alike else (None,) * len(devices)
     )
-    for name, was, is_now in zip(devices, before, new.memory_bytes, strict=True):
-        yield Figure(
-            name="memory_bytes",
-            device=name,
-            recorded=was,
-            now=is_now,
-            kind=smaller(was, is_now, slack_bytes),
-            source=new.source,
-        )
+    held = zip(before, new.memory_bytes, strict=True)
+    yield from held_figures(devices, held, slack_bytes, new.source)
 
 
 def _rates(old: Look | None, new: Look, share: float | None) -> Iterator[Figure]:
