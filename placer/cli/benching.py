@@ -6,46 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.exams import EXAM, MOST_USERS, Numbers
 from placer.cli.options import (
     ENGINE,
     FILES,
     LEDGER,
     LOGS,
     OUTPUT,
-    PROOF,
+    PATIENCE,
     complete_profile,
     options,
     with_where,
 )
-from placer.cli.speeds import Numbers, speed_command
+from placer.cli.speeds import speed_command
 from placer.quality.suite import SUITES
 
 if TYPE_CHECKING:
     from placer.app import Where
     from placer.app.quality_bench import QualityOptions
 
-PATIENCE = PROOF[1:]
-# httpx has no more connections at once.
-MOST_USERS = 64
-PROBLEMS = (
-    click.option(
-        "--suite",
-        type=click.Choice(list(SUITES)),
-        default="humaneval",
-        show_default=True,
-        help="Which problems.",
-    ),
-    click.option("--limit", type=click.IntRange(min=1), help="So many of them.  [all]"),
-    click.option("--only", metavar="ID,...", help="These of them: 0,17.  [all]"),
-)
 SAMPLING = (
-    click.option(
-        "--samples",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Answers to each problem.",
-    ),
     click.option(
         "-k",
         "ks",
@@ -71,20 +51,7 @@ SAMPLING = (
     ),
 )
 HOW = (
-    click.option(
-        "--max-tokens",
-        type=click.IntRange(min=1),
-        default=1024,
-        show_default=True,
-        help="Of an answer, thoughts included; models that think need many more.",
-    ),
-    click.option(
-        "--style",
-        type=click.Choice(["chat", "complete"]),
-        default="chat",
-        show_default=True,
-        help="As a message, or, for models without chat, a text to be continued.",
-    ),
+    click.option("--only", metavar="ID,...", help="These problems: 0,17.  [all]"),
     click.option(
         "--thinking",
         type=click.Choice(["on", "off"]),
@@ -94,13 +61,6 @@ HOW = (
         "--users",
         type=click.IntRange(1, MOST_USERS),
         help="Who ask at once, at most one a slot.  [one a slot]",
-    ),
-    click.option(
-        "--sandbox",
-        type=click.Choice(["auto", "bubblewrap", "docker"]),
-        default="auto",
-        show_default=True,
-        help="Where the answers are run.",
     ),
     click.option(
         "--as-is", is_flag=True, help="The profile itself, not its bench variant."
@@ -128,7 +88,7 @@ def bench_command() -> None:
     metavar="PROFILE...",
     shell_complete=complete_profile,
 )
-@options(PROBLEMS, SAMPLING, HOW, ENGINE, FILES, LEDGER, LOGS, PATIENCE, OUTPUT)
+@options(EXAM, SAMPLING, HOW, ENGINE, FILES, LEDGER, LOGS, PATIENCE, OUTPUT)
 @with_where
 def quality_command(
     *,

@@ -239,6 +239,15 @@ WORKLOAD = (
         help="Further token for llama-server; repeat for more.",
     ),
 )
+PATIENCE = (
+    click.option(
+        "--patience",
+        type=click.FloatRange(min=1),
+        default=600,
+        show_default=True,
+        help="Seconds without any movement after which a launch is stalled.",
+    ),
+)
 PROOF = (
     click.option(
         "--proof",
@@ -248,13 +257,7 @@ PROOF = (
         help="How far a launch is taken: loaded, a prompt read in every slot, or the "
         "whole context filled.",
     ),
-    click.option(
-        "--patience",
-        type=click.FloatRange(min=1),
-        default=600,
-        show_default=True,
-        help="Seconds without any movement after which a launch is stalled.",
-    ),
+    *PATIENCE,
 )
 GOAL = (
     click.option(

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.exams import MOST_USERS, Numbers
 from placer.cli.options import (
     ENGINE,
     FILES,
     LEDGER,
     LOGS,
     OUTPUT,
-    PROOF,
+    PATIENCE,
     complete_profile,
     options,
     with_where,
@@ -23,35 +24,6 @@ if TYPE_CHECKING:
     from placer.app import Where
     from placer.app.speed_bench import NotBenched, SpeedBench
     from placer.app.speed_question import SpeedOptions
-
-PATIENCE = PROOF[1:]
-# httpx has no more connections at once.
-MOST_USERS = 64
-MOST = 1 << 24
-
-
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """``0,4096,16384``: whole numbers."""
-
-    name = "N,N"
-
-    def __init__(self, least: int = 1, most: int = MOST) -> None:
-        self._least, self._most = least, most
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """The numbers, each once."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(dict.fromkeys(int(part) for part in str(value).split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 1,2,4", param, ctx)
-        if not all(self._least <= number <= self._most for number in numbers):
-            self.fail(f"give numbers from {self._least} to {self._most}", param, ctx)
-        return numbers
-
 
 ASKED = (
     click.option(

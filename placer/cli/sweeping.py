@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from placer.cli.exams import EXAM, MOST_USERS
 from placer.cli.options import (
     DEVICES,
     ENGINE,
@@ -14,7 +15,7 @@ from placer.cli.options import (
     LEDGER,
     LOGS,
     OUTPUT,
-    PROOF,
+    PATIENCE,
     WORKLOAD,
     complete_profile,
     options,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from placer.app import Request, Where
     from placer.app.sweep_question import SweepOptions
 
-PATIENCE = PROOF[1:]
 ASKED = (
     click.option(
         "--vary",
@@ -74,48 +74,13 @@ ASKED = (
         help="Draw it; further measures go to FILE-MEASURE.svg.",
     ),
 )
-SUITE = (
-    click.option(
-        "--suite",
-        default="humaneval",
-        show_default=True,
-        help="Problems for pass@K: humaneval, humaneval+, mbpp+, livecodebench.",
-    ),
-    click.option("--limit", type=click.IntRange(min=1), help="So many of them."),
-    click.option(
-        "--samples",
-        type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Answers to each problem in a repeat.",
-    ),
+PROBES = (
     click.option(
         "--users",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_USERS),
         default=1,
         show_default=True,
         help="Problems that are asked at once.",
-    ),
-    click.option(
-        "--max-tokens",
-        type=click.IntRange(min=1),
-        default=1024,
-        show_default=True,
-        help="Of an answer.",
-    ),
-    click.option(
-        "--style",
-        type=click.Choice(["chat", "complete"]),
-        default="chat",
-        show_default=True,
-        help="Problems as a message, or as a text to be continued.",
-    ),
-    click.option(
-        "--sandbox",
-        type=click.Choice(["auto", "bubblewrap", "docker"]),
-        default="auto",
-        show_default=True,
-        help="What answers run in.",
     ),
     click.option(
         "--prompt-tokens",
@@ -147,7 +112,7 @@ SUITE = (
     required=False,
     shell_complete=complete_profile,
 )
-@options(ASKED, SUITE)
+@options(ASKED, EXAM, PROBES)
 @options(WORKLOAD, DEVICES, ENGINE, FILES, LEDGER, LOGS, PATIENCE, OUTPUT)
 @with_where
 @with_request

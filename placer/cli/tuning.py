@@ -15,7 +15,7 @@ from placer.cli.options import (
     LOGS,
     MARGIN,
     OUTPUT,
-    PROOF,
+    PATIENCE,
     WORKLOAD,
     name_argument,
     options,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from placer.app import Request, Where
     from placer.app.tuning import TuneOptions
 
-PATIENCE = PROOF[1:]
 TUNING = (
     click.option(
         "--budget",
