@@ -104,18 +104,17 @@ def _verdict(launch: Launch) -> Verdict:
         if verdict is not None:
             return verdict
     cause = Cause.CUT_OFF if _is_cut_off(launch) else None
-    if launch.facts.aborted is not None:
-        cause = Cause.ABORTED
+    cause = cause or (Cause.ABORTED if launch.facts.aborted else None)
     return Verdict(outcome=Outcome.CRASHED, evidence=_last_words(launch), cause=cause)
 
 
 def _is_cut_off(launch: Launch) -> bool:
-    """Whether it ended by itself, and what it said last is lost.
-
-    The engine does not wait for its log when it ends: log.cpp:452 of build 11434.
-    """
-    code = launch.exit_code
-    return code is not None and code > 0 and launch.facts.gave_up is None
+    """Whether its last words are lost, but for a backend's: log.cpp:452, 11434."""
+    code, said = launch.exit_code, launch.facts.aborted
+    if code is None or code <= 0 or launch.facts.gave_up is not None:
+        return False
+    went_on = signal_of(code) is None and phrases.WENT_ON.match(said or "") is not None
+    return said is None or (went_on and not launch.facts.ready)
 
 
 def _fits(launch: Launch) -> Verdict | None:
@@ -204,6 +203,8 @@ def _oom_in_use(launch: Launch) -> Verdict | None:
     if facts.decode_failed is None and not ran_out:
         return None
     if not facts.failures and not ran_out:
+        return None
+    if facts.aborted is not None and _is_cut_off(launch):
         return None
     # A build of 2023 aborts so while it loads, too.
     reached = Phase.IN_USE if facts.ready else facts.reached or Phase.IN_USE

@@ -149,6 +149,9 @@ ABORTED = re.compile(
     r"|Remote RPC server crashed|Failed to connect to \S+:\d+$"
     r"|RPC handshake failed)"
 )
+# A buffer that Vulkan does not give: the engine goes on, and says what it was for.
+# ggml-vulkan.cpp:13047, build 11434
+WENT_ON = re.compile(r"\s{0,4}ggml_vulkan: .{0,99}ErrorOutOfDeviceMemory")
 # ggml-cuda.cu:103, the line after "CUDA error: ..."; alone in builds of 2023
 CURRENT_DEVICE = re.compile(r"^\s*current device: (\d+)(, in function|$)")
 OUT_OF_MEMORY = re.compile(

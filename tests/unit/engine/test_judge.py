@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from placer.engine.judge import Cause, Outcome, judge, signal_of
-from placer.engine.log import AllocationFailure, Buffer, LogFacts, Phase
+from placer.engine.judge import Cause, Outcome, judge, judge_log, signal_of
+from placer.engine.log import AllocationFailure, Buffer, LogFacts, Phase, read_log
 from placer.engine.observation import Observation, Proof, Stage
 from placer.testing.fake_shapes import fake_machine
 from placer.units import MIB
@@ -68,6 +68,26 @@ def test_an_end_without_last_words_is_cut_off() -> None:
         )
     ]
     assert causes == [Cause.CUT_OFF, None, None, Cause.ABORTED]
+
+
+REFUSED_BUFFER = """\
+load_tensors:      Vulkan0 model buffer size =    15.76 MiB
+ggml_vulkan: Device memory allocation of size 12582912 failed.
+ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory
+"""
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause"), [(1, Cause.CUT_OFF), (-6, None), (134, None)]
+)
+def test_a_buffer_that_was_refused_is_of_no_phase_before_the_engine_says_so(
+    exit_code: int, cause: Cause | None
+) -> None:
+    """Vulkan's words get through where those behind them are lost; an abort ends."""
+    facts = read_log(REFUSED_BUFFER.splitlines())
+    verdict = judge_log(facts, exit_code=exit_code)
+    assert verdict.cause is cause
+    assert verdict.outcome.is_oom == (cause is None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGILL, signal.SIGSEGV, signal.SIGBUS])
