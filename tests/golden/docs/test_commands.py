@@ -64,6 +64,10 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         "placer profiles",
         "placer serve smollm2 --emulate 80,60 --port 0 --no-dashboard",
         "placer stop smollm2",
+        (
+            "placer bench quality smollm2 --limit 3 --max-tokens 128 "
+            f"--emulate 80,60 {DEMO_LOGS}"
+        ),
     ),
     "needs a Docker daemon; tests/engine/docker has the same on emulated GPUs": (
         "placer devices --docker llama-server-cuda",
